@@ -1,0 +1,17 @@
+//! The mathematics of discrete diffusion, in f64 and without tensors.
+//!
+//! Time is the papers' t in 1..=T everywhere, with alpha_bar(0) = 1. Networks are trained on
+//! t - 1; [`time::network_time`] is the only place that knows.
+
+pub mod cli;
+pub mod config;
+mod error;
+pub mod posterior;
+pub mod rng;
+pub mod save;
+pub mod schedule;
+pub mod time;
+
+pub use error::{Error, Result};
+pub use posterior::Step;
+pub use schedule::{Schedule, ScheduleKind, ScheduleSpec};

@@ -1,0 +1,127 @@
+//! What a network predicts, and how to read it as noise or as a clean image.
+
+use crate::Error;
+use candle_core::{DType, Tensor};
+
+/// A network's output.
+#[derive(Clone, Debug)]
+pub struct Prediction {
+    /// The mean of the reverse step, in one of its equivalent forms.
+    pub mean: Mean,
+    /// A second output block, where the network has one.
+    pub second: Second,
+}
+
+/// The equivalent forms of a prediction, each `[B, C, H, W]`.
+#[derive(Clone, Debug)]
+pub enum Mean {
+    /// The noise eps of x_t = sqrt(abar) x_0 + sqrt(1-abar) eps.
+    Eps(Tensor),
+    /// The clean image x_0.
+    X0(Tensor),
+    /// v = sqrt(abar) eps - sqrt(1-abar) x_0.
+    V(Tensor),
+    /// DDDM's F with x_0 = x_t - F.
+    Residual(Tensor),
+}
+
+/// What a second output block means.
+#[derive(Clone, Debug)]
+pub enum Second {
+    /// There is none.
+    None,
+    /// Interpolation between log beta (1) and log beta~ (-1) (improved DDPM).
+    Range(Tensor),
+    /// NPR-DPM's estimate of (eps - eps_hat)^2.
+    Npr(Tensor),
+    /// SN-DPM's estimate of eps^2.
+    Sn(Tensor),
+}
+
+impl Prediction {
+    /// A noise prediction without a second block.
+    pub fn eps_only(eps: Tensor) -> Self {
+        Prediction { mean: Mean::Eps(eps), second: Second::None }
+    }
+
+    /// The predicted noise at `x`, given alpha_bar per row (or one for all).
+    pub fn eps(&self, x: &Tensor, alpha_bar: &[f64]) -> Result<Tensor, Error> {
+        match &self.mean {
+            Mean::Eps(eps) => Ok(eps.clone()),
+            Mean::X0(x0) => x0_to_eps(x, x0, alpha_bar),
+            Mean::V(v) => combine(v, alpha_bar, f64::sqrt, x, noise_scale),
+            Mean::Residual(f) => x0_to_eps(x, &(x - f)?, alpha_bar),
+        }
+    }
+
+    /// The predicted clean image at `x`, given alpha_bar per row (or one for all); not clipped.
+    pub fn x0(&self, x: &Tensor, alpha_bar: &[f64]) -> Result<Tensor, Error> {
+        match &self.mean {
+            Mean::Eps(eps) => eps_to_x0(x, eps, alpha_bar),
+            Mean::X0(x0) => Ok(x0.clone()),
+            Mean::V(v) => combine(x, alpha_bar, f64::sqrt, v, |a| -noise_scale(a)),
+            Mean::Residual(f) => Ok((x - f)?),
+        }
+    }
+}
+
+/// x_0 = (x - sqrt(1-abar) eps) / sqrt(abar). Where abar is 0 (jsd at t = T) it is taken as 1e-12.
+pub fn eps_to_x0(x: &Tensor, eps: &Tensor, alpha_bar: &[f64]) -> Result<Tensor, Error> {
+    let signal = |a: f64| 1.0 / a.max(1e-12).sqrt();
+    combine(x, alpha_bar, signal, eps, |a| -noise_scale(a) * signal(a))
+}
+
+/// eps = (x - sqrt(abar) x_0) / sqrt(1-abar). At abar = 1 there is no noise to speak of: an error.
+pub fn x0_to_eps(x: &Tensor, x0: &Tensor, alpha_bar: &[f64]) -> Result<Tensor, Error> {
+    if alpha_bar.iter().any(|a| *a >= 1.0) {
+        return Err(Error::Input("clean data (alpha_bar = 1) holds no noise to predict".into()));
+    }
+    let inverse = |a: f64| 1.0 / noise_scale(a);
+    combine(x, alpha_bar, inverse, x0, |a| -a.sqrt() * inverse(a))
+}
+
+/// x_t = sqrt(abar) x_0 + sqrt(1-abar) eps, alpha_bar per row (or one for all).
+pub fn diffuse(x0: &Tensor, eps: &Tensor, alpha_bar: &[f64]) -> Result<Tensor, Error> {
+    combine(x0, alpha_bar, f64::sqrt, eps, noise_scale)
+}
+
+fn noise_scale(alpha_bar: f64) -> f64 {
+    (1.0 - alpha_bar).sqrt()
+}
+
+/// f(abar) a + g(abar) b, row by row, coefficients computed in f64.
+fn combine(
+    a: &Tensor,
+    alpha_bar: &[f64],
+    f: impl Fn(f64) -> f64,
+    b: &Tensor,
+    g: impl Fn(f64) -> f64,
+) -> Result<Tensor, Error> {
+    Ok((scale_rows(a, alpha_bar, f)? + scale_rows(b, alpha_bar, g)?)?)
+}
+
+fn scale_rows(x: &Tensor, alpha_bar: &[f64], f: impl Fn(f64) -> f64) -> Result<Tensor, Error> {
+    if let [one] = alpha_bar {
+        return Ok(x.affine(f(*one), 0.0)?);
+    }
+    if alpha_bar.len() != x.dim(0)? {
+        return Err(Error::Input(format!(
+            "{} noise levels for a batch of {} rows",
+            alpha_bar.len(),
+            x.dim(0)?
+        )));
+    }
+    if alpha_bar.windows(2).all(|w| w[0] == w[1]) && !alpha_bar.is_empty() {
+        return Ok(x.affine(f(alpha_bar[0]), 0.0)?);
+    }
+    let values: Vec<f64> = alpha_bar.iter().map(|a| f(*a)).collect();
+    let column = Tensor::new(values, x.device())?.to_dtype(x.dtype())?;
+    let mut shape = vec![1; x.rank()];
+    shape[0] = alpha_bar.len();
+    Ok(x.broadcast_mul(&column.reshape(shape)?)?)
+}
+
+/// The dtypes that images may have at public boundaries.
+pub fn is_image_dtype(dtype: DType) -> bool {
+    matches!(dtype, DType::F32 | DType::F64)
+}
