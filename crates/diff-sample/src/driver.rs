@@ -1,0 +1,103 @@
+use crate::{Error, ImageSink, Predict, Result, SamplerSpec};
+use candle_core::{DType, Device, Tensor};
+use diff_core::{
+    Schedule,
+    rng::{Address, Purpose},
+};
+use diff_models::{Condition, Denoiser, noise::normals};
+
+/// Which samples to make.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Global indices of the samples; sample i of a seed is the same picture in every request.
+    pub indices: Vec<u64>,
+    /// Samples a network call serves at most, at least 1.
+    pub batch: usize,
+    /// The seed of latents and step noise.
+    pub seed: u64,
+    /// C, H, W.
+    pub shape: [usize; 3],
+    /// Class of every sample, for class-conditional networks.
+    pub class: Option<u32>,
+    /// f32, or f64 for oracles.
+    pub dtype: DType,
+    /// Where to compute.
+    pub device: Device,
+}
+
+/// What a run cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Samples written.
+    pub images: usize,
+    /// Network calls, over all batches.
+    pub network_calls: usize,
+    /// Network evaluations summed over samples.
+    pub evaluations: usize,
+}
+
+/// Makes every requested sample, in order, exactly as many as asked, and hands them to `sink` batch
+/// by batch. `progress` hears of every step of every batch: (samples finished, fraction of the
+/// current batch).
+///
+/// # Errors
+/// Whatever the specification, the network or the sink refuses; a sample that is not finite.
+pub fn generate(
+    denoiser: &dyn Denoiser,
+    schedule: &Schedule,
+    spec: &SamplerSpec,
+    request: &Request,
+    sink: &mut dyn ImageSink,
+    progress: &mut dyn FnMut(usize, f64),
+) -> Result<Outcome> {
+    if request.batch == 0 {
+        return Err(diff_core::Error::argument("batch", 0, "at least 1").into());
+    }
+    let mut outcome = Outcome::default();
+    for indices in request.indices.chunks(request.batch) {
+        let class = request.class.map(|c| vec![c; indices.len()]);
+        let condition = Condition { class, image: None };
+        let mut predict = Predict::new(denoiser, schedule, &condition, request.seed, indices);
+        let x = sample(schedule, spec, request, &mut predict, indices, &mut |fraction| {
+            progress(outcome.images, fraction)
+        })?;
+        sink.write(indices, &x)?;
+        outcome.images += indices.len();
+        outcome.network_calls += predict.calls();
+        outcome.evaluations += predict.calls() * indices.len();
+    }
+    sink.finish()?;
+    Ok(outcome)
+}
+
+fn sample(
+    schedule: &Schedule,
+    spec: &SamplerSpec,
+    request: &Request,
+    predict: &mut Predict,
+    indices: &[u64],
+    progress: &mut dyn FnMut(f64),
+) -> Result<Tensor> {
+    let mut sampler = spec.build(schedule)?;
+    let total = sampler.remaining();
+    let latent = Address::new(request.seed, Purpose::Latent);
+    let rows: Vec<_> = indices.iter().map(|i| latent.index(*i)).collect();
+    let mut x = normals(&rows, &request.shape, request.dtype, &request.device)?;
+    while sampler.remaining() > 0 {
+        x = sampler.step(&x, predict)?;
+        progress(1.0 - sampler.remaining() as f64 / total as f64);
+    }
+    check_finite(&x, indices, total)?;
+    Ok(x)
+}
+
+fn check_finite(x: &Tensor, indices: &[u64], steps: usize) -> Result<()> {
+    let rows = x.flatten_from(1)?.to_dtype(DType::F64)?.to_vec2::<f64>()?;
+    for (row, index) in rows.iter().zip(indices) {
+        let count = row.iter().filter(|v| !v.is_finite()).count();
+        if count > 0 {
+            return Err(Error::NotFinite { index: *index, steps, count });
+        }
+    }
+    Ok(())
+}

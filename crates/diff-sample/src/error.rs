@@ -1,0 +1,26 @@
+/// What can go wrong while sampling.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An argument out of range, or a file that could not be read or written.
+    #[error(transparent)]
+    Core(#[from] diff_core::Error),
+    /// The network or its checkpoint.
+    #[error(transparent)]
+    Model(#[from] diff_models::Error),
+    /// A tensor operation.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+    /// The network produced something that is not a number.
+    #[error("sample {index}: the image is not finite after {steps} steps ({count} bad values)")]
+    NotFinite {
+        /// Global index of the first such sample.
+        index: u64,
+        /// Steps taken.
+        steps: usize,
+        /// Values at fault in that sample.
+        count: usize,
+    },
+}
+
+/// The result of this crate's functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,116 @@
+//! Samplers: one file each, one line each in [`SAMPLERS`].
+
+mod ddim;
+mod ddpm;
+mod plan;
+mod predict;
+
+pub use plan::Plan;
+pub use predict::{Clip, Estimate, Predict};
+
+use crate::{Error, Result};
+use candle_core::Tensor;
+use diff_core::{Schedule, config::nearest};
+use serde::{Deserialize, Serialize};
+
+/// A sampler in the middle of its plan.
+pub trait Sampler {
+    /// Steps left; 0 when `x` is the sample.
+    fn remaining(&self) -> usize;
+
+    /// Takes the next step from `x` `[B, C, H, W]`, asking `predict` as often as the method needs.
+    fn step(&mut self, x: &Tensor, predict: &mut Predict) -> Result<Tensor>;
+}
+
+/// A sampler's registry line.
+pub struct Entry {
+    /// What the user types.
+    pub name: &'static str,
+    /// The update, in one line.
+    pub summary: &'static str,
+    /// Document and equation, or the code it follows.
+    pub source: &'static str,
+    /// Network calls a step.
+    pub calls_per_step: usize,
+    /// Whether steps add noise (for DDIM: when eta > 0).
+    pub stochastic: bool,
+    /// Whether it takes eta.
+    pub takes_eta: bool,
+    /// Clipping policies it knows; the first is its default.
+    pub clips: &'static [Clip],
+    build: fn(Plan, f64, Clip) -> Box<dyn Sampler>,
+}
+
+/// Every sampler there is.
+pub const SAMPLERS: &[Entry] = &[ddpm::SMALL, ddpm::LARGE, ddim::DDIM, ddpm::SIGMA_HAT];
+
+/// Which sampler, over which times, how.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SamplerSpec {
+    /// A name in [`SAMPLERS`].
+    pub sampler: String,
+    /// Steps S, in 1..=T.
+    pub steps: usize,
+    /// A name that [`diff_core::trajectory::resolve`] knows, or a list of paper times.
+    pub trajectory: String,
+    /// DDIM's eta in [0, 1]; none for samplers without it.
+    pub eta: Option<f64>,
+    /// The clipping policy; none for the sampler's default.
+    pub clip: Option<Clip>,
+}
+
+impl SamplerSpec {
+    /// Checks the request against the schedule and lays out the sampler's plan.
+    ///
+    /// # Errors
+    /// Unknown names (with the nearest one), S outside 1..=T, eta outside [0, 1] or given to a
+    /// sampler without it, a clipping policy the sampler does not know.
+    pub fn build(&self, schedule: &Schedule) -> Result<Box<dyn Sampler>> {
+        let entry = find(&self.sampler)?;
+        let eta = check_eta(entry, self.eta)?;
+        let clip = check_clip(entry, self.clip)?;
+        let times = diff_core::trajectory::resolve(
+            &self.trajectory,
+            self.steps,
+            schedule.timesteps(),
+        )?;
+        Ok((entry.build)(Plan::new(&times, schedule), eta, clip))
+    }
+}
+
+fn find(name: &str) -> Result<&'static Entry> {
+    SAMPLERS.iter().find(|e| e.name == name).ok_or_else(|| {
+        let names: Vec<_> = SAMPLERS.iter().map(|e| e.name).collect();
+        let hint = nearest(name, names.iter().copied())
+            .map_or_else(String::new, |n| format!("; did you mean `{n}`?"));
+        let expected = format!("one of {}{hint}", names.join(", "));
+        Error::Core(diff_core::Error::argument("sampler", name, expected))
+    })
+}
+
+fn check_eta(entry: &Entry, eta: Option<f64>) -> Result<f64> {
+    let refuse = |eta: f64, expected: String| -> Result<f64> {
+        Err(diff_core::Error::argument("eta", eta, expected).into())
+    };
+    match eta {
+        None => Ok(0.0),
+        Some(eta) if !entry.takes_eta => {
+            refuse(eta, format!("none: sampler {} has a fixed variance", entry.name))
+        }
+        Some(eta) if !(0.0..=1.0).contains(&eta) => refuse(eta, "a value in [0, 1]".into()),
+        Some(eta) => Ok(eta),
+    }
+}
+
+fn check_clip(entry: &Entry, clip: Option<Clip>) -> Result<Clip> {
+    match clip {
+        None => Ok(entry.clips[0]),
+        Some(clip) if entry.clips.contains(&clip) => Ok(clip),
+        Some(clip) => {
+            let names: Vec<_> = entry.clips.iter().map(|c| c.name()).collect();
+            let expected = format!("one of {} for sampler {}", names.join(", "), entry.name);
+            Err(diff_core::Error::argument("clip", clip.name(), expected).into())
+        }
+    }
+}

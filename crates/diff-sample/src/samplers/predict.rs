@@ -1,0 +1,106 @@
+use crate::Result;
+use candle_core::Tensor;
+use diff_core::{
+    Schedule,
+    rng::{Address, Purpose},
+};
+use diff_models::{
+    Condition, Context, Denoiser,
+    noise::normals,
+    prediction::{eps_to_x0, x0_to_eps},
+};
+use serde::{Deserialize, Serialize};
+
+/// What is done to the predicted clean image. Published numbers differ by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Clip {
+    /// Nothing (ermongroup's generalised sampler; SA-DPM's and DDIM's results).
+    None,
+    /// x_0 clamped to [-1, 1] before the posterior mean (ddpm_noisy, guided and diffusers DDPM).
+    Posterior,
+    /// x_0 clamped, the predicted noise kept (Bao's and diffusers' DDIM).
+    KeepEps,
+    /// x_0 clamped and the noise recomputed from it (guided-diffusion's DDIM).
+    RecomputeEps,
+}
+
+impl Clip {
+    /// Every policy.
+    pub const ALL: [Clip; 4] = [Clip::None, Clip::Posterior, Clip::KeepEps, Clip::RecomputeEps];
+
+    /// What the user types.
+    pub fn name(self) -> &'static str {
+        match self {
+            Clip::None => "none",
+            Clip::Posterior => "posterior",
+            Clip::KeepEps => "keep-eps",
+            Clip::RecomputeEps => "recompute-eps",
+        }
+    }
+}
+
+/// The two readings of one prediction, `[B, C, H, W]` each.
+pub struct Estimate {
+    /// The clean image, clipped as asked.
+    pub x0: Tensor,
+    /// The noise.
+    pub eps: Tensor,
+}
+
+/// What a sampler may ask for: predictions (counted) and addressed noise.
+pub struct Predict<'a> {
+    denoiser: &'a dyn Denoiser,
+    schedule: &'a Schedule,
+    condition: &'a Condition,
+    seed: u64,
+    indices: &'a [u64],
+    calls: usize,
+}
+
+impl<'a> Predict<'a> {
+    /// Predictions by `denoiser` under `schedule` for the samples with these global indices.
+    pub fn new(
+        denoiser: &'a dyn Denoiser,
+        schedule: &'a Schedule,
+        condition: &'a Condition,
+        seed: u64,
+        indices: &'a [u64],
+    ) -> Self {
+        Predict { denoiser, schedule, condition, seed, indices, calls: 0 }
+    }
+
+    /// Calls the network at paper time `t` and reads its answer under `clip`.
+    pub fn estimate(&mut self, x: &Tensor, t: usize, clip: Clip) -> Result<Estimate> {
+        self.calls += 1;
+        let times = vec![t as f64; self.indices.len()];
+        let prediction = self.denoiser.forward(x, &times, self.condition, &Context::Eval)?;
+        let alpha_bar = [self.schedule.alpha_bar(t)];
+        let eps = prediction.eps(x, &alpha_bar)?;
+        let x0 = match &prediction.mean {
+            diff_models::Mean::Eps(eps) => eps_to_x0(x, eps, &alpha_bar)?,
+            _ => prediction.x0(x, &alpha_bar)?,
+        };
+        Ok(match clip {
+            Clip::None => Estimate { x0, eps },
+            Clip::Posterior | Clip::KeepEps => Estimate { x0: x0.clamp(-1.0, 1.0)?, eps },
+            Clip::RecomputeEps => {
+                let x0 = x0.clamp(-1.0, 1.0)?;
+                let eps = x0_to_eps(x, &x0, &alpha_bar)?;
+                Estimate { x0, eps }
+            }
+        })
+    }
+
+    /// Fresh standard normal noise shaped like `x`, for step number `step` of the plan.
+    pub fn noise(&self, x: &Tensor, step: usize) -> Result<Tensor> {
+        let address = Address::new(self.seed, Purpose::StepNoise).step(step as u32);
+        let rows: Vec<_> = self.indices.iter().map(|i| address.index(*i)).collect();
+        Ok(normals(&rows, &x.dims()[1..], x.dtype(), x.device())?)
+    }
+
+    /// Network calls so far (each serves the whole batch).
+    pub fn calls(&self) -> usize {
+        self.calls
+    }
+}

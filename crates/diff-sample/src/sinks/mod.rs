@@ -1,0 +1,68 @@
+//! Where pictures go: one file a form.
+
+mod folder;
+mod grid;
+mod npz;
+mod png;
+
+pub use folder::FolderSink;
+pub use grid::GridSink;
+pub use npz::NpzSink;
+
+use crate::Result;
+use candle_core::Tensor;
+use std::path::Path;
+
+/// Receives samples in order, batch by batch.
+pub trait ImageSink {
+    /// Takes the samples with these global indices, `[B, C, H, W]` in [-1, 1].
+    fn write(&mut self, indices: &[u64], x: &Tensor) -> Result<()>;
+
+    /// Makes everything durable; nothing counts as written before.
+    fn finish(&mut self) -> Result<()>;
+}
+
+/// The sink that a path asks for: `.png` a grid, `.npz` arrays, anything else a folder of
+/// pictures. `provenance` is stored with the pictures; `raw` adds unquantised values (npz only).
+///
+/// # Errors
+/// When the folder cannot be made, or `raw` is asked of a form that cannot hold it.
+pub fn open(path: &Path, count: usize, provenance: &str, raw: bool) -> Result<Box<dyn ImageSink>> {
+    let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+    let refuse_raw = || -> Result<()> {
+        match raw {
+            true => Err(diff_core::Error::argument(
+                "f32",
+                path.display(),
+                "an output ending in .npz, the only form that holds raw values",
+            )
+            .into()),
+            false => Ok(()),
+        }
+    };
+    Ok(match extension.as_deref() {
+        Some("npz") => Box::new(NpzSink::create(path, count, provenance, raw)?),
+        Some("png") => {
+            refuse_raw()?;
+            Box::new(GridSink::new(path, count, provenance))
+        }
+        _ => {
+            refuse_raw()?;
+            Box::new(FolderSink::create(path, provenance)?)
+        }
+    })
+}
+
+/// Several sinks as one.
+#[derive(Default)]
+pub struct Tee(pub Vec<Box<dyn ImageSink>>);
+
+impl ImageSink for Tee {
+    fn write(&mut self, indices: &[u64], x: &Tensor) -> Result<()> {
+        self.0.iter_mut().try_for_each(|sink| sink.write(indices, x))
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.0.iter_mut().try_for_each(|sink| sink.finish())
+    }
+}

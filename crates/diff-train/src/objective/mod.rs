@@ -1,0 +1,130 @@
+//! What is minimised: one file an objective, one line each in [`ObjectiveConfig`].
+
+mod sa;
+mod simple;
+
+pub use sa::{NoiseMode, SaConfig, SequenceAware, Window};
+pub use simple::Simple;
+
+use crate::{Error, Result, data::Batch, draws::Draws};
+use candle_core::{DType, Tensor};
+use diff_core::Schedule;
+use diff_models::{Condition, Context, Denoiser, prediction::diffuse};
+use serde::{Deserialize, Serialize};
+
+/// A training objective over models of some kind.
+pub trait Objective {
+    /// What it trains.
+    type Model: ?Sized;
+
+    /// The loss of a batch, under draws of time steps and noise.
+    fn loss(&mut self, model: &Self::Model, batch: &Batch, draws: &dyn Draws) -> Result<Loss>;
+
+    /// Called when the optimiser has stepped, for objectives that write something back.
+    fn after_step(&mut self, _model: &Self::Model, _batch: &Batch) -> Result<()> {
+        Ok(())
+    }
+
+    /// What has to be saved to resume.
+    fn state(&self) -> Vec<(String, Tensor)> {
+        Vec::new()
+    }
+
+    /// Takes back what [`Objective::state`] gave.
+    fn restore(&mut self, _state: &[(String, Tensor)]) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A loss and what it is made of.
+pub struct Loss {
+    /// The scalar that is differentiated.
+    pub total: Tensor,
+    /// Named scalars; an objective's terms before they are weighted.
+    pub parts: Vec<(&'static str, Tensor)>,
+    /// The paper times that were drawn, for error messages.
+    pub times: Vec<i64>,
+}
+
+/// The objective section of a configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum ObjectiveConfig {
+    /// L_simple.
+    Simple {},
+    /// L_simple + lambda L_sa.
+    Sa(SaConfig),
+}
+
+impl Default for ObjectiveConfig {
+    fn default() -> Self {
+        ObjectiveConfig::Simple {}
+    }
+}
+
+/// Objectives over noise predictors.
+pub type NoiseObjective = Box<dyn Objective<Model = dyn Denoiser>>;
+
+impl ObjectiveConfig {
+    /// Builds the objective under a schedule.
+    ///
+    /// # Errors
+    /// When a value is out of its range.
+    pub fn build(&self, schedule: &Schedule) -> Result<NoiseObjective> {
+        Ok(match self {
+            ObjectiveConfig::Simple {} => Box::new(Simple::new(schedule.clone())),
+            ObjectiveConfig::Sa(config) => {
+                Box::new(SequenceAware::new(config.clone(), schedule.clone())?)
+            }
+        })
+    }
+
+    /// Rows the network sees for each picture of a batch.
+    pub fn rows_per_picture(&self) -> usize {
+        match self {
+            ObjectiveConfig::Simple {} => 1,
+            ObjectiveConfig::Sa(config) => config.window_steps(),
+        }
+    }
+}
+
+/// What a network call is made of: `[N, C, H, W]` pictures and noise, N paper times.
+struct Rows<'a> {
+    x0: &'a Tensor,
+    eps: &'a Tensor,
+    times: &'a [i64],
+    condition: &'a Condition,
+}
+
+/// eps - f(x_t, t) for x_t = sqrt(abar_t) x_0 + sqrt(1-abar_t) eps, `[N, C, H, W]`.
+///
+/// A time below 1 belongs to a masked term: its input is clean (abar = 1), its network time that
+/// of t = 1.
+fn residual(
+    model: &dyn Denoiser,
+    schedule: &Schedule,
+    rows: Rows,
+    context: &Context,
+) -> Result<Tensor> {
+    let level = |t: i64| schedule.alpha_bar(t as usize);
+    let noisy: Vec<f64> = rows.times.iter().map(|t| level((*t).max(0))).collect();
+    let known: Vec<f64> = rows.times.iter().map(|t| level((*t).max(1))).collect();
+    let times: Vec<f64> = rows.times.iter().map(|t| (*t).max(1) as f64).collect();
+    let x = diffuse(rows.x0, rows.eps, &noisy)?;
+    let prediction = model.forward(&x, &times, rows.condition, context)?;
+    Ok((rows.eps - prediction.eps(&x, &known)?)?)
+}
+
+/// Squares summed over C, H, W: `[B]`.
+fn squares(x: &Tensor) -> Result<Tensor> {
+    Ok(x.sqr()?.flatten_from(1)?.sum(1)?)
+}
+
+/// A host scalar.
+pub(crate) fn scalar(x: &Tensor) -> Result<f64> {
+    Ok(x.to_dtype(DType::F64)?.to_scalar::<f64>()?)
+}
+
+fn argument(name: &str, value: impl ToString, expected: impl Into<String>) -> Error {
+    diff_core::Error::argument(name, value, expected).into()
+}
