@@ -6,12 +6,18 @@
 pub mod cli;
 pub mod config;
 mod error;
+pub mod gap;
+pub mod peers;
+pub mod plot;
 pub mod posterior;
 pub mod rng;
 pub mod save;
 pub mod schedule;
 pub mod time;
+pub mod trajectory;
 
 pub use error::{Error, Result};
+pub use peers::PeerTrajectory;
 pub use posterior::Step;
 pub use schedule::{Schedule, ScheduleKind, ScheduleSpec};
+pub use trajectory::Trajectory;

@@ -1,0 +1,223 @@
+//! Sub-sequences of 1..=T that a sampler visits, and the one place where a name becomes a list.
+
+use crate::{
+    config::nearest,
+    error::{Error, Result},
+    peers::PeerTrajectory,
+};
+
+/// Exactly S strictly increasing members of 1..=T.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trajectory {
+    times: Vec<usize>,
+    timesteps: usize,
+}
+
+impl Trajectory {
+    /// Evenly spaced from 1 to T: 1 + (T-1)(i-1)/(S-1) for i = 1..=S, rounded half to even. S = 1
+    /// is T alone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] unless 1 <= S <= T; so for every constructor.
+    pub fn linear(steps: usize, timesteps: usize) -> Result<Self> {
+        Self::repaired(steps, timesteps, |i| {
+            1.0 + fraction(&[timesteps - 1, i - 1], &[steps - 1], timesteps - 1)
+        })
+    }
+
+    /// Denser near the data: 1 + (T-1)((i-1)/(S-1))^2, rounded half to even; a time that would
+    /// repeat is raised to the next free one. S = 1 is T alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`Trajectory::linear`].
+    pub fn quadratic(steps: usize, timesteps: usize) -> Result<Self> {
+        Self::repaired(steps, timesteps, |i| {
+            let (up, down) = ([timesteps - 1, i - 1, i - 1], [steps - 1, steps - 1]);
+            1.0 + fraction(&up, &down, timesteps - 1)
+        })
+    }
+
+    /// Evenly spaced and ending at T: T i / S, rounded half to even.
+    ///
+    /// # Errors
+    ///
+    /// As [`Trajectory::linear`].
+    pub fn trailing(steps: usize, timesteps: usize) -> Result<Self> {
+        Self::repaired(steps, timesteps, |i| fraction(&[timesteps, i], &[steps], timesteps))
+    }
+
+    /// The given times.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] when `times` is empty, not strictly increasing, or leaves 1..=T.
+    pub fn custom(times: &[usize], timesteps: usize) -> Result<Self> {
+        check_increasing(times, timesteps)?;
+        Ok(Trajectory { times: times.to_vec(), timesteps })
+    }
+
+    /// The visited times, ascending.
+    pub fn times(&self) -> &[usize] {
+        &self.times
+    }
+
+    /// T.
+    pub fn timesteps(&self) -> usize {
+        self.timesteps
+    }
+
+    /// Rounds `ideal(i)` for i = 1..=S, then moves times apart: t_i = max(round, t_{i-1} + 1), and
+    /// from the top t_i = min(t_i, T - S + i).
+    fn repaired(steps: usize, timesteps: usize, ideal: impl Fn(usize) -> f64) -> Result<Self> {
+        check_steps(steps, timesteps)?;
+        let mut times = Vec::with_capacity(steps);
+        let mut previous = 0;
+        for i in 1..=steps {
+            previous = (ideal(i).round_ties_even() as usize).max(previous + 1);
+            times.push(previous);
+        }
+        for (i, time) in times.iter_mut().enumerate() {
+            *time = (*time).min(timesteps - steps + i + 1);
+        }
+        Ok(Trajectory { times, timesteps })
+    }
+}
+
+/// The quotient of two products, rounded once, so that halves are exact; `otherwise` for 0/0.
+fn fraction(up: &[usize], down: &[usize], otherwise: usize) -> f64 {
+    let product = |factors: &[usize]| factors.iter().map(|&f| f as f64).product::<f64>();
+    match product(down) {
+        0.0 => otherwise as f64,
+        below => product(up) / below,
+    }
+}
+
+/// Every name [`resolve`] knows, besides a list of times.
+pub const NAMES: &[&str] = &[
+    "linear",
+    "quadratic",
+    "trailing",
+    "ddim-uniform",
+    "ddim-quad",
+    "bao-linear",
+    "bao-power",
+    "diffusers-leading",
+    "diffusers-linspace",
+    "diffusers-trailing",
+    "guided",
+    "guided-ddim",
+    "s2",
+];
+
+/// The visited paper times, ascending, for any name a user may type: a house trajectory (exactly S
+/// strictly increasing times), a peer's (its own length, repeats kept), or a list "1,10,100".
+///
+/// Two names take a number after a colon: `bao-power:3` is the power p (default 2),
+/// `diffusers-leading:1` the offset (default 0).
+///
+/// # Errors
+///
+/// [`Error::Argument`] for an unknown name, S = 0, S > T, a list that is not S strictly increasing
+/// members of 1..=T, and settings with which a peer's own rule fails or leaves 1..=T.
+pub fn resolve(name: &str, steps: usize, timesteps: usize) -> Result<Vec<usize>> {
+    check_steps(steps, timesteps)?;
+    if name.starts_with(|c: char| c.is_ascii_digit()) {
+        return listed(name, steps, timesteps);
+    }
+    let given = name.trim().to_ascii_lowercase().replace('_', "-");
+    let (stem, number) = match given.split_once(':') {
+        Some((stem, number)) => (stem, Some(number)),
+        None => (given.as_str(), None),
+    };
+    let house = match (stem, number) {
+        ("linear", None) => Some(Trajectory::linear(steps, timesteps)?),
+        ("quadratic" | "quad", None) => Some(Trajectory::quadratic(steps, timesteps)?),
+        ("trailing", None) => Some(Trajectory::trailing(steps, timesteps)?),
+        _ => None,
+    };
+    if let Some(house) = house {
+        return Ok(house.times);
+    }
+    match peer(stem, number) {
+        Some(peer) => peer.times(steps, timesteps),
+        None => Err(unknown(name, stem, steps, timesteps)),
+    }
+}
+
+fn peer(stem: &str, number: Option<&str>) -> Option<PeerTrajectory> {
+    let peer = match (stem, number) {
+        ("bao-power", number) => PeerTrajectory::BaoPower(number.unwrap_or("2").parse().ok()?),
+        ("diffusers-leading", number) => {
+            PeerTrajectory::DiffusersLeading { offset: number.unwrap_or("0").parse().ok()? }
+        }
+        (_, Some(_)) => return None,
+        ("ddim-uniform", None) => PeerTrajectory::DdimUniform,
+        ("ddim-quad", None) => PeerTrajectory::DdimQuad,
+        ("bao-linear", None) => PeerTrajectory::BaoLinear,
+        ("diffusers-linspace", None) => PeerTrajectory::DiffusersLinspace,
+        ("diffusers-trailing", None) => PeerTrajectory::DiffusersTrailing,
+        ("guided", None) => PeerTrajectory::Guided,
+        ("guided-ddim", None) => PeerTrajectory::GuidedDdim,
+        ("s2", None) => PeerTrajectory::S2,
+        _ => return None,
+    };
+    Some(peer)
+}
+
+fn unknown(name: &str, stem: &str, steps: usize, timesteps: usize) -> Error {
+    let mut expected = format!(
+        "one of {}, or a list as 1,10,100 (for S = {steps}, T = {timesteps})",
+        NAMES.join(", ")
+    );
+    match nearest(stem, NAMES.iter().copied()) {
+        Some("bao-power") => expected += "; `bao-power:2` takes its power after the colon",
+        Some("diffusers-leading") => {
+            expected += "; `diffusers-leading:1` takes its offset after the colon";
+        }
+        Some(hint) => expected += &format!("; did you mean `{hint}`?"),
+        None => {}
+    }
+    Error::argument("trajectory", name, expected)
+}
+
+fn listed(text: &str, steps: usize, timesteps: usize) -> Result<Vec<usize>> {
+    let times: Result<Vec<usize>, _> = text.split(',').map(|t| t.trim().parse()).collect();
+    let times =
+        times.map_err(|_| Error::argument("trajectory", text, "whole numbers as in 1,10,100"))?;
+    check_increasing(&times, timesteps)?;
+    if times.len() != steps {
+        let expected = format!("{} as the list {text} has (T = {timesteps})", times.len());
+        return Err(Error::argument("steps", steps, expected));
+    }
+    Ok(times)
+}
+
+/// Refuses S = 0 and S > T.
+pub(crate) fn check_steps(steps: usize, timesteps: usize) -> Result<()> {
+    if (1..=timesteps).contains(&steps) {
+        return Ok(());
+    }
+    let expected = format!("1..=T (S = {steps}, T = {timesteps})");
+    Err(Error::argument("steps", steps, expected))
+}
+
+/// Refuses an empty list, times outside 1..=T, and times that do not increase.
+pub(crate) fn check_increasing(times: &[usize], timesteps: usize) -> Result<()> {
+    if times.is_empty() {
+        return Err(Error::argument("trajectory", "an empty list", "at least one time"));
+    }
+    let mut previous = 0;
+    for &time in times {
+        if time <= previous || time > timesteps {
+            let expected = format!(
+                "strictly increasing times in 1..=T (after {previous}, S = {}, T = {timesteps})",
+                times.len()
+            );
+            return Err(Error::argument("trajectory time", time, expected));
+        }
+        previous = time;
+    }
+    Ok(())
+}
