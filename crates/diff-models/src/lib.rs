@@ -1,1 +1,15 @@
-//! x
+//! Denoising networks, the operations they are built from, and their checkpoints.
+//!
+//! Images are `[B, C, H, W]` at every public boundary; inside networks tensors are contiguous
+//! `[B, H, W, C]`. Everything above this crate talks to a network through [`Denoiser`].
+
+mod denoiser;
+mod error;
+pub mod nets;
+pub mod ops;
+pub mod params;
+mod prediction;
+
+pub use denoiser::{Condition, Context, Denoiser};
+pub use error::{Error, Result};
+pub use prediction::{Mean, Prediction, Second, diffuse, eps_to_x0, is_image_dtype, x0_to_eps};
