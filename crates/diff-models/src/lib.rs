@@ -6,10 +6,13 @@
 mod denoiser;
 mod error;
 pub mod nets;
+pub mod noise;
 pub mod ops;
+mod oracle;
 pub mod params;
 mod prediction;
 
 pub use denoiser::{Condition, Context, Denoiser};
 pub use error::{Error, Result};
+pub use oracle::{Component, GaussianMixture};
 pub use prediction::{Mean, Prediction, Second, diffuse, eps_to_x0, is_image_dtype, x0_to_eps};

@@ -50,7 +50,10 @@ impl Inputs {
         }
         if noise.rank() != 5 || noise.dims()[1..] != *x0.dims() {
             let found = (noise.dims(), x0.dims());
-            return Err(wrong(format!("noise has shape {:?}, expected [K, B, C, H, W] over x0's {:?}", found.0, found.1)));
+            return Err(wrong(format!(
+                "noise has shape {:?}, expected [K, B, C, H, W] over x0's {:?}",
+                found.0, found.1
+            )));
         }
         let labels = match tensors.get("class") {
             None => None,
@@ -72,7 +75,7 @@ fn tensor<'a>(tensors: &'a HashMap<String, Tensor>, name: &str) -> Result<&'a Te
 /// Measures `objective` for a network in evaluation mode (no dropout).
 pub fn measure(
     objective: &mut NoiseObjective,
-    model: &dyn Denoiser,
+    model: &(dyn Denoiser + 'static),
     params: &Params,
     inputs: &Inputs,
 ) -> Result<Measured> {

@@ -53,7 +53,18 @@ impl<M: ?Sized> Trainer<M> {
         config.check()?;
         let optimiser = Adam::new(config.adam, &params)?;
         let ema = Ema::new(config.ema, &params)?;
-        Ok(Trainer { model, params, objective, loader, config, seed, device, optimiser, ema, step: 0 })
+        Ok(Trainer {
+            model,
+            params,
+            objective,
+            loader,
+            config,
+            seed,
+            device,
+            optimiser,
+            ema,
+            step: 0,
+        })
     }
 
     /// Takes one optimiser step.
@@ -89,7 +100,12 @@ impl<M: ?Sized> Trainer<M> {
         self.objective.after_step(&self.model, &batch)?;
         self.step += 1;
         let parts = loss.parts.iter().map(|(name, part)| Ok((*name, scalar(part)?)));
-        Ok(StepReport { step: self.step, loss: total, parts: parts.collect::<Result<_>>()?, grad_norm })
+        Ok(StepReport {
+            step: self.step,
+            loss: total,
+            parts: parts.collect::<Result<_>>()?,
+            grad_norm,
+        })
     }
 
     /// The averaged weights.
@@ -100,7 +116,8 @@ impl<M: ?Sized> Trainer<M> {
     /// What a checkpoint needs besides the averaged weights: raw weights (`weight.`), moments
     /// (`mean.`, `square.`) and the objective's own tensors (`objective.`).
     pub fn state(&self) -> Vec<(String, Tensor)> {
-        let named = |prefix: &'static str| move |(n, t): (String, Tensor)| (format!("{prefix}{n}"), t);
+        let named =
+            |prefix: &'static str| move |(n, t): (String, Tensor)| (format!("{prefix}{n}"), t);
         let mut state: Vec<_> = self.params.tensors().into_iter().map(named("weight.")).collect();
         state.extend(self.optimiser.state(&self.params));
         state.extend(self.objective.state().into_iter().map(named("objective.")));
