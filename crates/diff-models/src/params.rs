@@ -161,7 +161,8 @@ impl ParamBuilder {
     /// [`ParamBuilder::finish`], all at once.
     pub fn param(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<Tensor> {
         let shape = shape.into();
-        let name = self.prefix.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join(".");
+        let name =
+            self.prefix.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join(".");
         let position = self.shapes.len();
         self.shapes.push((name.clone(), shape.clone()));
         let value = match &mut self.source {
@@ -327,7 +328,10 @@ mod tests {
 
     #[test]
     fn a_nan_weight_is_refused() {
-        let weights = HashMap::from([("x".to_string(), Tensor::new(&[1f32, f32::NAN], &Device::Cpu).unwrap())]);
+        let weights = HashMap::from([(
+            "x".to_string(),
+            Tensor::new(&[1f32, f32::NAN], &Device::Cpu).unwrap(),
+        )]);
         let mut builder = ParamBuilder::weights(weights, "w", DType::F32, &Device::Cpu);
         builder.param("x", 2, Init::Ones).unwrap();
         let message = builder.finish().unwrap_err().to_string();
@@ -339,11 +343,8 @@ mod tests {
         let mut builder = ParamBuilder::init(1, DType::F32, &Device::Cpu);
         let weight = build(&mut builder);
         let params = builder.finish().unwrap();
-        let mut weights: HashMap<String, Tensor> = params
-            .tensors()
-            .into_iter()
-            .map(|(name, t)| (name, t.ones_like().unwrap()))
-            .collect();
+        let mut weights: HashMap<String, Tensor> =
+            params.tensors().into_iter().map(|(name, t)| (name, t.ones_like().unwrap())).collect();
         let bias = weights.remove("a.bias").unwrap();
         assert!(params.load(&weights).unwrap_err().to_string().contains("a.bias"));
         assert_ne!(weight.mean_all().unwrap().to_scalar::<f32>().unwrap(), 1.0);

@@ -80,7 +80,8 @@ impl DdpmSpec {
             let supported = format!("a multiple of {factor}, for {levels} levels");
             return Err(Error::unsupported("resolution", self.resolution, supported));
         }
-        let attends = |level: &usize| self.attention_resolutions.contains(&(self.resolution >> level));
+        let attends =
+            |level: &usize| self.attention_resolutions.contains(&(self.resolution >> level));
         let name = |level: usize, plain: &str| match attends(&level) {
             true => format!("Attn{plain}"),
             false => plain.to_string(),

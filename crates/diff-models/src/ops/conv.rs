@@ -39,7 +39,12 @@ impl ConvGeometry {
 ///
 /// # Errors
 /// When the shapes do not fit together or no window fits.
-pub fn conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor, geometry: ConvGeometry) -> Result<Tensor> {
+pub fn conv2d(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    geometry: ConvGeometry,
+) -> Result<Tensor> {
     let (batch, height, width, channels) = bhwc("conv2d", x)?;
     let (out, inputs, kh, kw) = weight.dims4()?;
     if inputs != channels {
@@ -70,7 +75,8 @@ fn gather(
     geometry: ConvGeometry,
 ) -> Result<Tensor> {
     let stride = geometry.stride;
-    let padded = pad(&pad(x, 1, kh - 1 + stride * rows, geometry)?, 2, kw - 1 + stride * columns, geometry)?;
+    let padded =
+        pad(&pad(x, 1, kh - 1 + stride * rows, geometry)?, 2, kw - 1 + stride * columns, geometry)?;
     let mut taps = Vec::with_capacity(kh * kw);
     for dy in 0..kh {
         for dx in 0..kw {

@@ -16,7 +16,8 @@ pub fn dropout(x: &Tensor, p: f64, context: &Context, layer: u16) -> Result<Tens
     let keep = (1.0 / (1.0 - p)) as f32;
     let mut mask = vec![0f32; x.elem_count()];
     for (i, row) in mask.chunks_mut(each.max(1)).enumerate() {
-        let address = dropout.index(dropout.index + i as u64).lane(dropout.lane.wrapping_add(layer));
+        let address =
+            dropout.index(dropout.index + i as u64).lane(dropout.lane.wrapping_add(layer));
         address.fill_uniform(row);
         row.iter_mut().for_each(|u| *u = if (*u as f64) < p { 0.0 } else { keep });
     }

@@ -16,7 +16,12 @@ pub struct GroupNormSpec {
 ///
 /// # Errors
 /// When the channels do not fall into equal groups or the shapes do not fit.
-pub fn group_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, spec: GroupNormSpec) -> Result<Tensor> {
+pub fn group_norm(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    spec: GroupNormSpec,
+) -> Result<Tensor> {
     let (batch, height, width, channels) = bhwc("group_norm", x)?;
     let GroupNormSpec { groups, eps } = spec;
     if groups == 0 || channels % groups != 0 {

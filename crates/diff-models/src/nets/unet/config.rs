@@ -74,7 +74,12 @@ impl Default for UnetConfig {
             time_embedding_dim: None,
             freq_shift: 0.0,
             flip_sin_to_cos: true,
-            down_block_types: names(["DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"]),
+            down_block_types: names([
+                "DownBlock2D",
+                "AttnDownBlock2D",
+                "AttnDownBlock2D",
+                "AttnDownBlock2D",
+            ]),
             mid_block_type: Some("UNetMidBlock2D".into()),
             up_block_types: names(["AttnUpBlock2D", "AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"]),
             block_out_channels: vec![224, 448, 672, 896],
@@ -124,7 +129,11 @@ impl UnetConfig {
         for name in &self.up_block_types {
             one_of("up_block_types", name, &["UpBlock2D", "AttnUpBlock2D"])?;
         }
-        one_of("mid_block_type", self.mid_block_type.as_deref().unwrap_or("null"), &["UNetMidBlock2D", "null"])?;
+        one_of(
+            "mid_block_type",
+            self.mid_block_type.as_deref().unwrap_or("null"),
+            &["UNetMidBlock2D", "null"],
+        )?;
         one_of("time_embedding_type", &self.time_embedding_type, &["positional"])?;
         one_of("downsample_type", &self.downsample_type, &["conv"])?;
         one_of("upsample_type", &self.upsample_type, &["conv"])?;
@@ -135,11 +144,15 @@ impl UnetConfig {
 
     fn check_options(&self) -> Result<()> {
         let levels = self.block_out_channels.len();
-        let refuse = |name: &str, value: String, supported: &str| Err(Error::unsupported(name, value, supported));
+        let refuse = |name: &str, value: String, supported: &str| {
+            Err(Error::unsupported(name, value, supported))
+        };
         if levels == 0 {
             return refuse("block_out_channels", "[]".into(), "at least one level");
         }
-        for (name, types) in [("down_block_types", &self.down_block_types), ("up_block_types", &self.up_block_types)] {
+        for (name, types) in
+            [("down_block_types", &self.down_block_types), ("up_block_types", &self.up_block_types)]
+        {
             if types.len() != levels {
                 let supported = format!("{levels} names, one per entry of block_out_channels");
                 return refuse(name, format!("{types:?}"), &supported);
@@ -169,11 +182,19 @@ impl UnetConfig {
             return refuse("norm_eps", self.norm_eps.to_string(), "a positive number");
         }
         if !self.mid_block_scale_factor.is_normal() {
-            return refuse("mid_block_scale_factor", self.mid_block_scale_factor.to_string(), "a finite number other than 0");
+            return refuse(
+                "mid_block_scale_factor",
+                self.mid_block_scale_factor.to_string(),
+                "a finite number other than 0",
+            );
         }
         let half = (self.block_out_channels[0] / 2) as f64;
         if !(self.freq_shift.is_finite() && self.freq_shift < half) {
-            return refuse("freq_shift", self.freq_shift.to_string(), &format!("below {half}, half the first width"));
+            return refuse(
+                "freq_shift",
+                self.freq_shift.to_string(),
+                &format!("below {half}, half the first width"),
+            );
         }
         Ok(())
     }
@@ -184,7 +205,11 @@ impl UnetConfig {
         for (level, width) in self.block_out_channels.iter().enumerate() {
             if *width == 0 || width % groups != 0 {
                 let supported = format!("positive multiples of norm_num_groups = {groups}");
-                return Err(Error::unsupported(format!("block_out_channels[{level}]"), width, supported));
+                return Err(Error::unsupported(
+                    format!("block_out_channels[{level}]"),
+                    width,
+                    supported,
+                ));
             }
             let down = self.down_block_types[level].starts_with("Attn");
             let up = self.up_block_types[last - level].starts_with("Attn");

@@ -33,7 +33,11 @@ pub(super) struct Middle {
 }
 
 impl DownLevel {
-    pub(super) fn new(builder: &mut ParamBuilder, level: usize, config: &UnetConfig) -> Result<Self> {
+    pub(super) fn new(
+        builder: &mut ParamBuilder,
+        level: usize,
+        config: &UnetConfig,
+    ) -> Result<Self> {
         let widths = &config.block_out_channels;
         let width = widths[level];
         let before = widths[level.saturating_sub(1)];
@@ -83,7 +87,11 @@ impl DownLevel {
 
 impl UpLevel {
     /// `step` counts the levels in execution order, from the lowest resolution.
-    pub(super) fn new(builder: &mut ParamBuilder, step: usize, config: &UnetConfig) -> Result<Self> {
+    pub(super) fn new(
+        builder: &mut ParamBuilder,
+        step: usize,
+        config: &UnetConfig,
+    ) -> Result<Self> {
         let widths = &config.block_out_channels;
         let level = widths.len() - 1 - step;
         let width = widths[level];
@@ -139,7 +147,11 @@ impl UpLevel {
 }
 
 impl Middle {
-    pub(super) fn new(builder: &mut ParamBuilder, width: usize, config: &UnetConfig) -> Result<Self> {
+    pub(super) fn new(
+        builder: &mut ParamBuilder,
+        width: usize,
+        config: &UnetConfig,
+    ) -> Result<Self> {
         let scale = config.mid_block_scale_factor;
         let groups = config.attn_norm_num_groups.unwrap_or(config.norm_num_groups);
         let attention = match config.add_attention {
@@ -202,12 +214,14 @@ fn resampler(
     width: usize,
     geometry: ConvGeometry,
 ) -> Result<Conv2d> {
-    builder.under(list, |b| {
-        b.under(0, |b| Conv2d::new(b, "conv", (width, width), 3, geometry))
-    })
+    builder.under(list, |b| b.under(0, |b| Conv2d::new(b, "conv", (width, width), 3, geometry)))
 }
 
-fn blocks_multiply_adds(resnets: &[ResnetBlock], attentions: &[AttentionBlock], pixels: usize) -> u64 {
+fn blocks_multiply_adds(
+    resnets: &[ResnetBlock],
+    attentions: &[AttentionBlock],
+    pixels: usize,
+) -> u64 {
     let resnets: u64 = resnets.iter().map(|r| r.multiply_adds(pixels)).sum();
     resnets + attentions.iter().map(|a| a.multiply_adds(pixels)).sum::<u64>()
 }

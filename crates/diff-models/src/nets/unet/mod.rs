@@ -61,7 +61,10 @@ impl Unet {
         // The order is PyTorch's registration order, hence the middle after the way up.
         let conv_in = Conv2d::new(builder, "conv_in", (config.in_channels, first), 3, same)?;
         let (time1, time2) = builder.under("time_embedding", |b| {
-            Ok((Linear::new(b, "linear_1", (first, time))?, Linear::new(b, "linear_2", (time, time))?))
+            Ok((
+                Linear::new(b, "linear_1", (first, time))?,
+                Linear::new(b, "linear_2", (time, time))?,
+            ))
         })?;
         let classes = match config.num_class_embeds {
             None => None,
@@ -80,7 +83,19 @@ impl Unet {
         let norm_out = GroupNorm::new(builder, "conv_norm_out", first, norm)?;
         let conv_out = Conv2d::new(builder, "conv_out", (first, config.out_channels), 3, same)?;
         let prediction = PredictionType::default();
-        Ok(Unet { config, prediction, conv_in, time1, time2, classes, down, middle, up, norm_out, conv_out })
+        Ok(Unet {
+            config,
+            prediction,
+            conv_in,
+            time1,
+            time2,
+            classes,
+            down,
+            middle,
+            up,
+            norm_out,
+            conv_out,
+        })
     }
 
     /// The same network, its output read as `prediction`.
@@ -135,14 +150,16 @@ impl Unet {
     pub fn multiply_adds(&self, height: usize, width: usize) -> u64 {
         let pixels = height * width;
         let levels = self.down.len();
-        let down: u64 = self.down.iter().enumerate().map(|(i, l)| l.multiply_adds(pixels >> (2 * i))).sum();
+        let down: u64 =
+            self.down.iter().enumerate().map(|(i, l)| l.multiply_adds(pixels >> (2 * i))).sum();
         let up: u64 = self
             .up
             .iter()
             .enumerate()
             .map(|(i, l)| l.multiply_adds(pixels >> (2 * (levels - 1 - i))))
             .sum();
-        let middle = self.middle.as_ref().map_or(0, |m| m.multiply_adds(pixels >> (2 * (levels - 1))));
+        let middle =
+            self.middle.as_ref().map_or(0, |m| m.multiply_adds(pixels >> (2 * (levels - 1))));
         let ends = self.conv_in.multiply_adds(pixels) + self.conv_out.multiply_adds(pixels);
         ends + self.time1.multiply_adds(1) + self.time2.multiply_adds(1) + down + middle + up
     }
@@ -192,7 +209,9 @@ impl Unet {
                 (time + table.forward(labels)?)?
             }
             (None, Some(_), _) => {
-                return Err(Error::Input("class labels given, but the network has no classes".into()));
+                return Err(Error::Input(
+                    "class labels given, but the network has no classes".into(),
+                ));
             }
             _ => return Err(Error::Input("the network needs a class label per row".into())),
         };
@@ -221,7 +240,10 @@ impl Denoiser for Unet {
 
 fn check_labels(labels: &[u32], batch: usize, classes: usize) -> Result<()> {
     if labels.len() != batch {
-        return Err(Error::Input(format!("{} class labels for a batch of {batch} rows", labels.len())));
+        return Err(Error::Input(format!(
+            "{} class labels for a batch of {batch} rows",
+            labels.len()
+        )));
     }
     match labels.iter().find(|label| **label as usize >= classes) {
         Some(label) => Err(Error::Input(format!("class label {label}: expected 0..{classes}"))),
