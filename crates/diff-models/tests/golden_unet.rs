@@ -1,6 +1,8 @@
 //! Outputs and every parameter's gradient against diffusers' `UNet2DModel`. The fixtures were made
 //! by `tests/golden/unet.py`.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // a test
+
 mod common;
 
 use candle_core::{DType, Device, Tensor};

@@ -1,5 +1,6 @@
 //! What the golden tests share: the fill rules of `tests/golden/fill.py` and relative distances.
-#![allow(dead_code, unreachable_pub)] // every test binary uses its part
+// Every test binary uses its part.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use candle_core::{DType, Device, Shape, Tensor};
 use std::collections::HashMap;
