@@ -11,7 +11,7 @@ mod log;
 pub mod measure;
 pub mod objective;
 pub mod optim;
-//RUN
+pub mod run;
 mod trainer;
 
 pub use error::{Error, Result};

@@ -7,16 +7,14 @@ use crate::{
     log::Means,
     objective::NoiseObjective,
 };
-use candle_core::{DType, Device};
+use candle_core::Device;
 use diff_core::{
     Schedule,
     save::{atomic_bytes, io_error},
 };
 use diff_models::{
     Denoiser,
-    checkpoint::{self, Description},
-    nets::unet::Unet,
-    params::{ParamBuilder, Params},
+    checkpoint::{Checkpoint, write_tensors},
 };
 use serde::Serialize;
 use std::{
@@ -62,9 +60,7 @@ pub struct Plan {
 /// The parts of a run, built and checked against each other.
 struct Parts {
     data: Dataset,
-    schedule: Schedule,
-    model: Unet,
-    params: Params,
+    checkpoint: Checkpoint,
     objective: NoiseObjective,
     labelled: bool,
 }
@@ -86,17 +82,24 @@ impl Parts {
             let given = classes.unwrap_or_default();
             return Err(diff_core::Error::argument("network.classes", given, expected).into());
         }
-        let mut builder = ParamBuilder::init(config.seed, DType::F32, device);
-        let model = Unet::new(&config.network.unet()?, &mut builder)?;
-        let params = builder.finish()?;
-        Ok(Parts { data, schedule, model, params, objective, labelled: classes.is_some() })
+        let unet = config.network.unet()?;
+        let checkpoint = Checkpoint::init(unet, schedule, config.seed, device)?;
+        Ok(Parts { data, checkpoint, objective, labelled: classes.is_some() })
     }
 
-    fn trainer(self, config: &RunConfig, device: &Device) -> Result<Trainer<dyn Denoiser>> {
-        let loader = Loader::new(self.data, config.seed, config.train.batch, self.labelled)?;
+    /// The trainer, and the checkpoint whose parameters it trains.
+    fn trainer(
+        self,
+        config: &RunConfig,
+        device: &Device,
+    ) -> Result<(Trainer<dyn Denoiser>, Checkpoint)> {
+        let Parts { data, checkpoint, objective, labelled } = self;
+        let loader = Loader::new(data, config.seed, config.train.batch, labelled)?;
+        let model: Box<dyn Denoiser> = Box::new(checkpoint.unet.clone());
+        let params = checkpoint.params.clone();
         let (train, seed) = (config.train.clone(), config.seed);
-        let model = Box::new(self.model);
-        Trainer::new(model, self.params, self.objective, loader, train, seed, device.clone())
+        let trainer = Trainer::new(model, params, objective, loader, train, seed, device.clone())?;
+        Ok((trainer, checkpoint))
     }
 }
 
@@ -118,14 +121,14 @@ pub fn run(
         return Err(Error::Occupied(out.to_path_buf()));
     }
     let parts = Parts::build(config, device)?;
-    let (parameters, schedule) = (parts.params.numel(), parts.schedule.clone());
+    let parameters = parts.checkpoint.params.numel();
     fs::create_dir_all(out).map_err(io_error(out, "create folder"))?;
     atomic_bytes(&out.join("config.toml"), to_toml(config)?.as_bytes())?;
-    let mut trainer = parts.trainer(config, device)?;
+    let (mut trainer, mut checkpoint) = parts.trainer(config, device)?;
     let started = Instant::now();
     let loss = train(&mut trainer, config, out, started, progress)?;
     let seconds = started.elapsed().as_secs_f64();
-    save(&trainer, config, &schedule, out)?;
+    save(&trainer, config, &mut checkpoint, out)?;
     let steps = trainer.steps();
     let images = steps * config.train.batch;
     Ok(Summary { out: out.to_path_buf(), parameters, steps, images, loss, seconds })
@@ -137,13 +140,15 @@ pub fn run(
 /// The configuration errors of [`run`].
 pub fn plan(config: &RunConfig, device: &Device) -> Result<Plan> {
     let parts = Parts::build(config, device)?;
-    let (pictures, parameters) = (parts.data.len(), parts.params.numel());
+    let (pictures, parameters) = (parts.data.len(), parts.checkpoint.params.numel());
     let rows = config.train.batch * config.objective.rows_per_picture();
-    let flops = 2.0 * 3.0 * parts.model.multiply_adds()? as f64 * (rows * config.train.steps) as f64;
+    let [_, height, width] = config.network.input().0;
+    let forward = 2.0 * parts.checkpoint.unet.multiply_adds(height, width) as f64;
+    let flops = 3.0 * forward * (rows * config.train.steps) as f64;
     let mut probe = config.clone();
     probe.train.batch = config.train.batch.min(2);
     let scale = config.train.batch as f64 / probe.train.batch as f64;
-    let mut trainer = parts.trainer(&probe, device)?;
+    let (mut trainer, _) = parts.trainer(&probe, device)?;
     let started = Instant::now();
     trainer.step()?;
     let seconds = started.elapsed().as_secs_f64() * scale * config.train.steps as f64;
@@ -188,23 +193,18 @@ fn train(
 fn save(
     trainer: &Trainer<dyn Denoiser>,
     config: &RunConfig,
-    schedule: &Schedule,
+    checkpoint: &mut Checkpoint,
     out: &Path,
 ) -> Result<()> {
     let training = out.join("training");
-    checkpoint::write_tensors(&training.join("state.safetensors"), &trainer.state(), &[])?;
+    write_tensors(&training.join("state.safetensors"), &trainer.state())?;
     let counters = serde_json::json!({
         "step": trainer.steps(),
         "images": trainer.steps() * config.train.batch,
         "seed": config.seed,
     });
     atomic_bytes(&training.join("state.json"), format!("{counters:#}\n").as_bytes())?;
-    let description = Description {
-        metadata: vec![
-            ("diff.config".into(), to_toml(config)?),
-            ("diff.steps".into(), trainer.steps().to_string()),
-        ],
-        ..Description::new(config.network.unet()?, schedule.clone())
-    };
-    Ok(checkpoint::write(&out.join("model"), &description, trainer.ema_weights())?)
+    checkpoint.metadata.insert("diff.config".into(), to_toml(config)?);
+    checkpoint.metadata.insert("diff.steps".into(), trainer.steps().to_string());
+    Ok(checkpoint.write(&out.join("model"), trainer.ema_weights())?)
 }

@@ -76,7 +76,7 @@ impl DdpmSpec {
     pub fn config(&self) -> Result<UnetConfig> {
         let levels = self.multipliers.len();
         let factor = 1usize.checked_shl(levels.saturating_sub(1) as u32).unwrap_or(0);
-        if factor == 0 || self.resolution == 0 || self.resolution % factor != 0 {
+        if factor == 0 || self.resolution == 0 || !self.resolution.is_multiple_of(factor) {
             let supported = format!("a multiple of {factor}, for {levels} levels");
             return Err(Error::unsupported("resolution", self.resolution, supported));
         }
