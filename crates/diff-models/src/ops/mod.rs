@@ -9,8 +9,10 @@
 mod activation;
 mod attention;
 mod conv;
+mod cpu;
 mod dropout;
 mod embedding;
+mod gemm;
 mod linear;
 mod matmul;
 mod norm;

@@ -1,0 +1,263 @@
+//! Convolution on the CPU: bands of output lines are gathered into a small matrix that stays in
+//! cache and multiplied at once. Nothing larger than a band is ever stored, in either direction.
+
+use super::{ConvGeometry, Sizes};
+use crate::{
+    error::Result,
+    ops::{
+        cpu::{Real, slice, tensor},
+        gemm::{Matrix, product},
+        matmul::least_rows,
+    },
+};
+use candle_core::{CpuStorage, CustomOp3, DType, Layout, Shape, Tensor};
+use rayon::prelude::*;
+
+/// Output pixels of a band, about: enough for the matrix kernel, little enough for the cache.
+const BAND: usize = 128;
+/// Parts a batch is cut into for the weight's gradient, whatever the number of threads.
+const PARTS: usize = 16;
+
+pub(super) fn conv2d(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    geometry: ConvGeometry,
+    sizes: Sizes,
+) -> Result<Tensor> {
+    let (x, weight, bias) = (x.contiguous()?, weight.contiguous()?, bias.contiguous()?);
+    Ok(x.apply_op3(&weight, &bias, Conv2d { geometry, sizes })?)
+}
+
+struct Conv2d {
+    geometry: ConvGeometry,
+    sizes: Sizes,
+}
+
+impl CustomOp3 for Conv2d {
+    fn name(&self) -> &'static str {
+        "conv2d"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        weight: &CpuStorage,
+        lw: &Layout,
+        bias: &CpuStorage,
+        lb: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let Sizes { batch, out_image: (rows, columns), outputs, .. } = self.sizes;
+        let shape = Shape::from((batch, rows, columns, outputs));
+        let y = match x {
+            CpuStorage::F32(_) => {
+                CpuStorage::F32(self.forward(slice(x, lx)?, slice(weight, lw)?, slice(bias, lb)?))
+            }
+            _ => CpuStorage::F64(self.forward(slice(x, lx)?, slice(weight, lw)?, slice(bias, lb)?)),
+        };
+        Ok((y, shape))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        _bias: &Tensor,
+        _y: &Tensor,
+        dy: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        match x.dtype() {
+            DType::F32 => self.backward::<f32>(x, weight, dy),
+            _ => self.backward::<f64>(x, weight, dy),
+        }
+    }
+}
+
+impl Conv2d {
+    fn forward<T: Real>(&self, x: &[T], weight: &[T], bias: &[T]) -> Vec<T> {
+        let s = self.sizes;
+        let (terms, columns) = (s.terms(), s.out_image.1);
+        let matrix = self.matrix(weight);
+        let matrix = Matrix::new(&matrix, terms, s.outputs);
+        let lines = BAND.div_ceil(columns);
+        let mut y = vec![T::zero(); s.batch * s.out_image.0 * columns * s.outputs];
+        y.par_chunks_mut(lines * columns * s.outputs).enumerate().for_each_init(
+            Vec::new,
+            |windows, (band, out)| {
+                let pixels = out.len() / s.outputs;
+                // Bands may be short; below this many rows the kernel would add up otherwise.
+                let padded = pixels.max(least_rows(terms, s.outputs));
+                self.gather(x, band * lines, pixels / columns, padded, windows);
+                let windows = Matrix::new(windows, padded, terms);
+                if padded == pixels {
+                    product(out, windows, matrix, false);
+                } else {
+                    let mut wide = vec![T::zero(); padded * s.outputs];
+                    product(&mut wide, windows, matrix, false);
+                    out.copy_from_slice(&wide[..out.len()]);
+                }
+                for pixel in out.chunks_exact_mut(s.outputs) {
+                    pixel.iter_mut().zip(bias).for_each(|(y, b)| *y += *b);
+                }
+            },
+        );
+        y
+    }
+
+    #[allow(clippy::type_complexity)] // the signature of candle's trait
+    fn backward<T: Real>(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        dy: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let s = self.sizes;
+        let dy = dy.contiguous()?;
+        let (xs, ws, dys) = (T::values(x)?, T::values(weight)?, T::values(&dy)?);
+        let matrix = self.matrix(&ws);
+        let per_image = s.image.0 * s.image.1 * s.inputs;
+        let mut dx = vec![T::zero(); if x.track_op() { s.batch * per_image } else { 0 }];
+        let images = s.batch.div_ceil(PARTS);
+        let starts: Vec<usize> = (0..s.batch).step_by(images).collect();
+        // Without a gradient for x, every part gets an empty slice of it.
+        let mut dx_parts: Vec<&mut [T]> = match dx.is_empty() {
+            true => starts.iter().map(|_| Default::default()).collect(),
+            false => dx.chunks_mut(images * per_image).collect(),
+        };
+        let sums: Vec<(Vec<T>, Vec<T>)> = dx_parts
+            .par_iter_mut()
+            .zip(&starts)
+            .map(|(dx, first)| {
+                let last = (first + images).min(s.batch);
+                self.backward_part(&xs, &matrix, &dys, *first..last, dx)
+            })
+            .collect();
+        let (dw, db) = sums.into_iter().reduce(add_both).unwrap_or_default();
+        let (kh, kw) = s.kernel;
+        let dw = tensor(dw, (kh, kw, s.inputs, s.outputs), x)?.permute((3, 2, 0, 1))?;
+        let dx = match dx.is_empty() {
+            true => None,
+            false => Some(tensor(dx, x.shape().clone(), x)?),
+        };
+        Ok((dx, Some(dw.contiguous()?), Some(tensor(db, s.outputs, x)?)))
+    }
+
+    /// The gradients of some images: fills `dx` (unless empty), returns those of matrix and bias.
+    fn backward_part<T: Real>(
+        &self,
+        x: &[T],
+        matrix: &[T],
+        dy: &[T],
+        images: std::ops::Range<usize>,
+        dx: &mut [T],
+    ) -> (Vec<T>, Vec<T>) {
+        let s = self.sizes;
+        let (terms, (rows, columns)) = (s.terms(), s.out_image);
+        let lines = BAND.div_ceil(columns);
+        let mut dw = vec![T::zero(); terms * s.outputs];
+        let mut db = vec![T::zero(); s.outputs];
+        let (mut windows, mut dwindows) = (Vec::new(), Vec::new());
+        let matrix = Matrix::new(matrix, terms, s.outputs).transposed();
+        let last = images.end * rows;
+        let first_image = images.start;
+        for line in (images.start * rows..last).step_by(lines) {
+            let count = lines.min(last - line);
+            let pixels = count * columns;
+            let dy = &dy[line * columns * s.outputs..][..pixels * s.outputs];
+            self.gather(x, line, count, pixels, &mut windows);
+            let dy_matrix = Matrix::new(dy, pixels, s.outputs);
+            product(&mut dw, Matrix::new(&windows, pixels, terms).transposed(), dy_matrix, true);
+            for pixel in dy.chunks_exact(s.outputs) {
+                db.iter_mut().zip(pixel).for_each(|(sum, v)| *sum += *v);
+            }
+            if !dx.is_empty() {
+                dwindows.resize(pixels * terms, T::zero());
+                product(&mut dwindows, dy_matrix, matrix, false);
+                self.scatter(&dwindows, line, count, first_image, dx);
+            }
+        }
+        (dw, db)
+    }
+
+    /// The weight as [kh * kw * inputs, outputs], row-major.
+    fn matrix<T: Real>(&self, weight: &[T]) -> Vec<T> {
+        let s = self.sizes;
+        let taps = s.kernel.0 * s.kernel.1;
+        let mut matrix = vec![T::zero(); weight.len()];
+        for o in 0..s.outputs {
+            for i in 0..s.inputs {
+                for tap in 0..taps {
+                    matrix[(tap * s.inputs + i) * s.outputs + o] =
+                        weight[(o * s.inputs + i) * taps + tap];
+                }
+            }
+        }
+        matrix
+    }
+
+    /// The windows of `count` output lines from line `first` (image-major) on, a row a pixel; rows
+    /// up to `padded` are zero.
+    fn gather<T: Real>(
+        &self,
+        x: &[T],
+        first: usize,
+        count: usize,
+        padded: usize,
+        out: &mut Vec<T>,
+    ) {
+        let s = self.sizes;
+        out.clear();
+        out.resize(padded * s.terms(), T::zero());
+        self.each_tap(first, count, |at, from| {
+            out[at..at + s.inputs].copy_from_slice(&x[from..from + s.inputs]);
+        });
+    }
+
+    /// Adds windows back to the pixels they came from; `dx` starts at image `first_image`.
+    fn scatter<T: Real>(
+        &self,
+        windows: &[T],
+        first: usize,
+        count: usize,
+        first_image: usize,
+        dx: &mut [T],
+    ) {
+        let s = self.sizes;
+        let skipped = first_image * s.image.0 * s.image.1 * s.inputs;
+        self.each_tap(first, count, |at, from| {
+            let to = &mut dx[from - skipped..from - skipped + s.inputs];
+            to.iter_mut().zip(&windows[at..at + s.inputs]).for_each(|(sum, v)| *sum += *v);
+        });
+    }
+
+    /// Calls with (offset in the windows, offset in the input) for every tap that hits the image.
+    fn each_tap(&self, first: usize, count: usize, mut visit: impl FnMut(usize, usize)) {
+        let s = self.sizes;
+        let ConvGeometry { stride, before, .. } = self.geometry;
+        let ((height, width), (kh, kw)) = (s.image, s.kernel);
+        let (rows, columns) = s.out_image;
+        for line in 0..count {
+            let (image, row) = ((first + line) / rows, (first + line) % rows);
+            for column in 0..columns {
+                let pixel = (line * columns + column) * s.terms();
+                for dy in 0..kh {
+                    let y = (row * stride + dy).wrapping_sub(before);
+                    for dx in 0..kw {
+                        let x = (column * stride + dx).wrapping_sub(before);
+                        if y < height && x < width {
+                            let from = ((image * height + y) * width + x) * s.inputs;
+                            visit(pixel + (dy * kw + dx) * s.inputs, from);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn add_both<T: Real>(mut a: (Vec<T>, Vec<T>), b: (Vec<T>, Vec<T>)) -> (Vec<T>, Vec<T>) {
+    a.0.iter_mut().zip(b.0).for_each(|(sum, v)| *sum += v);
+    a.1.iter_mut().zip(b.1).for_each(|(sum, v)| *sum += v);
+    a
+}

@@ -1,0 +1,64 @@
+//! Convolution as a plain candle expression: one matrix product over gathered windows, so that both
+//! directions run on the matrix kernel. It is the oracle of the fast paths, and serves devices that
+//! have none.
+
+use super::{ConvGeometry, Sizes};
+use crate::{error::Result, ops::matmul};
+use candle_core::Tensor;
+
+pub(super) fn conv2d(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    geometry: ConvGeometry,
+    sizes: Sizes,
+) -> Result<Tensor> {
+    let Sizes { batch, inputs, outputs, kernel, out_image: (rows, columns), .. } = sizes;
+    let windows = match sizes.is_pointwise(geometry) {
+        true => x.clone(),
+        false => gather(x, kernel, (rows, columns), geometry)?,
+    };
+    let k = kernel.0 * kernel.1 * inputs;
+    let windows = windows.reshape((batch * rows * columns, k))?;
+    let matrix = weight.permute((2, 3, 1, 0))?.contiguous()?.reshape((k, outputs))?;
+    let y = matmul(&windows, &matrix)?.broadcast_add(bias)?;
+    Ok(y.reshape((batch, rows, columns, outputs))?)
+}
+
+/// All windows: `[B, rows, columns, kh * kw * C]`, taps in row-major order.
+fn gather(
+    x: &Tensor,
+    (kh, kw): (usize, usize),
+    (rows, columns): (usize, usize),
+    geometry: ConvGeometry,
+) -> Result<Tensor> {
+    let stride = geometry.stride;
+    let padded =
+        pad(&pad(x, 1, kh - 1 + stride * rows, geometry)?, 2, kw - 1 + stride * columns, geometry)?;
+    let mut taps = Vec::with_capacity(kh * kw);
+    for dy in 0..kh {
+        for dx in 0..kw {
+            let tap = padded.narrow(1, dy, stride * rows)?.narrow(2, dx, stride * columns)?;
+            taps.push(every(&every(&tap, 1, stride)?, 2, stride)?.contiguous()?);
+        }
+    }
+    Ok(Tensor::cat(&taps, 3)?)
+}
+
+/// Zeros before and after along `dim`, so that it holds at least `needed`.
+fn pad(x: &Tensor, dim: usize, needed: usize, geometry: ConvGeometry) -> Result<Tensor> {
+    let size = x.dim(dim)? + geometry.before;
+    let after = geometry.after.max(needed.saturating_sub(size));
+    Ok(x.pad_with_zeros(dim, geometry.before, after)?)
+}
+
+/// Entries 0, stride, 2 stride ... of `dim`, whose length is a multiple of `stride`.
+fn every(x: &Tensor, dim: usize, stride: usize) -> Result<Tensor> {
+    if stride == 1 {
+        return Ok(x.clone());
+    }
+    let mut dims = x.dims().to_vec();
+    dims[dim] /= stride;
+    dims.insert(dim + 1, stride);
+    Ok(x.reshape(dims)?.narrow(dim + 1, 0, 1)?.squeeze(dim + 1)?)
+}
