@@ -4,6 +4,7 @@ use crate::{
     config::nearest,
     error::{Error, Result},
     peers::PeerTrajectory,
+    schedule::MOST_TIMESTEPS,
 };
 
 /// Exactly S strictly increasing members of 1..=T.
@@ -194,8 +195,11 @@ fn listed(text: &str, steps: usize, timesteps: usize) -> Result<Vec<usize>> {
     Ok(times)
 }
 
-/// Refuses S = 0 and S > T.
+/// Refuses S = 0, S > T, and a T that no schedule has.
 pub(crate) fn check_steps(steps: usize, timesteps: usize) -> Result<()> {
+    if timesteps > MOST_TIMESTEPS {
+        return Err(Error::argument("timesteps", timesteps, format!("at most {MOST_TIMESTEPS}")));
+    }
     if (1..=timesteps).contains(&steps) {
         return Ok(());
     }
@@ -220,4 +224,19 @@ pub(crate) fn check_increasing(times: &[usize], timesteps: usize) -> Result<()> 
         previous = time;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repair_pushes_up_what_repeats_and_down_what_overshoots() {
+        let repaired =
+            |ideal: [f64; 4]| Trajectory::repaired(4, 10, |i| ideal[i - 1]).unwrap().times;
+        assert_eq!(repaired([1.0, 1.2, 1.4, 10.0]), [1, 2, 3, 10]);
+        assert_eq!(repaired([10.0, 10.0, 10.0, 10.0]), [7, 8, 9, 10]);
+        assert_eq!(repaired([2.0, 9.6, 9.7, 9.8]), [2, 8, 9, 10]);
+        assert_eq!(repaired([0.5, 2.5, 3.5, 4.6]), [1, 2, 4, 5]);
+    }
 }
