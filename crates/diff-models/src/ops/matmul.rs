@@ -31,7 +31,8 @@ mod tests {
     #[test]
     fn a_row_has_the_same_bits_among_any_number_of_rows() {
         let wave = |rows: usize, columns: usize, step: f64| {
-            let values: Vec<f32> = (0..rows * columns).map(|i| (step * i as f64).sin() as f32).collect();
+            let values: Vec<f32> =
+                (0..rows * columns).map(|i| (step * i as f64).sin() as f32).collect();
             Tensor::from_vec(values, (rows, columns), &Device::Cpu).unwrap()
         };
         for k in [3, 64, 513, 1152] {

@@ -223,7 +223,7 @@ impl UnetConfig {
                 "freq_shift",
                 self.freq_shift,
                 format!("below {half}, half the first width"),
-            );
+            ));
         }
         Ok(())
     }
