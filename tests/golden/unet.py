@@ -39,8 +39,8 @@ CASES = {
     "classes12x20": dict(
         shape=[3, 4, 12, 20], times=[0, 250, 999], some=False, labels=[4, 0, 2],
         config=dict(
-            sample_size=[12, 20], in_channels=4, out_channels=6, layers_per_block=1, norm_num_groups=8,
-            block_out_channels=[16, 24], num_class_embeds=5, flip_sin_to_cos=True, freq_shift=0,
+            sample_size=[12, 20], in_channels=4, out_channels=6, layers_per_block=1, norm_num_groups=4,
+            block_out_channels=[8, 16], num_class_embeds=5, flip_sin_to_cos=True, freq_shift=0,
             downsample_padding=1, attention_head_dim=8, norm_eps=2e-5, dropout=0.3,
             down_block_types=["AttnDownBlock2D", "DownBlock2D"],
             up_block_types=["UpBlock2D", "AttnUpBlock2D"])),

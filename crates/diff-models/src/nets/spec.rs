@@ -75,7 +75,10 @@ impl DdpmSpec {
     /// When the resolution cannot be halved once per level, or the widths do not fit the groups.
     pub fn config(&self) -> Result<UnetConfig> {
         let levels = self.multipliers.len();
-        let factor = 1usize.checked_shl(levels.saturating_sub(1) as u32).unwrap_or(0);
+        if levels == 0 {
+            return Err(Error::unsupported("multipliers", "[]", "at least one level"));
+        }
+        let factor = 1usize.checked_shl(levels as u32 - 1).unwrap_or(0);
         if factor == 0 || self.resolution == 0 || !self.resolution.is_multiple_of(factor) {
             let supported = format!("a multiple of {factor}, for {levels} levels");
             return Err(Error::unsupported("resolution", self.resolution, supported));

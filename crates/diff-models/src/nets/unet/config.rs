@@ -188,14 +188,6 @@ impl UnetConfig {
                 "a finite number other than 0",
             );
         }
-        let half = (self.block_out_channels[0] / 2) as f64;
-        if !(self.freq_shift.is_finite() && self.freq_shift < half) {
-            return refuse(
-                "freq_shift",
-                self.freq_shift.to_string(),
-                &format!("below {half}, half the first width"),
-            );
-        }
         Ok(())
     }
 
@@ -224,6 +216,14 @@ impl UnetConfig {
                 let supported = format!("divisors of the middle width {width}");
                 return Err(Error::unsupported("attn_norm_num_groups", attended, supported));
             }
+        }
+        let half = (self.block_out_channels[0] / 2) as f64;
+        if !(self.freq_shift.is_finite() && self.freq_shift < half) {
+            return Err(Error::unsupported(
+                "freq_shift",
+                self.freq_shift,
+                format!("below {half}, half the first width"),
+            ));
         }
         Ok(())
     }

@@ -1,0 +1,151 @@
+//! The binary as a user runs it.
+
+#![allow(clippy::unwrap_used)] // a test
+
+mod common;
+
+use candle_core::{Device, Tensor};
+use common::{values, wave};
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+use tempfile::TempDir;
+
+fn run(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_diff-models")).args(args).output().unwrap()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// A small checkpoint with classes, made by the binary.
+fn made() -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("spec.toml");
+    let spec = "resolution = 8\nchannels = 4\nmultipliers = [1, 2]\nblocks = 1\nnorm_groups = 2\n\
+                attention_resolutions = [4]\nclasses = 3\n";
+    fs::write(&config, spec).unwrap();
+    let folder = dir.path().join("model");
+    let out = run(&["init", "--config", text(&config), "--seed", "5", "--out", text(&folder)]);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    (dir, folder)
+}
+
+fn input(path: &Path, times: Tensor, class: Option<Tensor>) {
+    let x = wave(&[2, 3, 8, 8], 0.11, 0.0);
+    let mut tensors = HashMap::from([("x".to_string(), x), ("network_time".to_string(), times)]);
+    tensors.extend(class.map(|class| ("class".to_string(), class)));
+    candle_core::safetensors::save(&tensors, path).unwrap();
+}
+
+#[test]
+fn inspect_prints_one_json_object() {
+    let (_dir, folder) = made();
+    let out = run(&["inspect", text(&folder), "--json"]);
+    let value: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(value["config"]["num_class_embeds"], 3);
+    assert_eq!(value["scheduler"]["num_train_timesteps"], 1000);
+    let count: u64 = value["tensors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|t| {
+            t["shape"].as_array().unwrap().iter().map(|d| d.as_u64().unwrap()).product::<u64>()
+        })
+        .sum();
+    assert_eq!(value["parameters"], count);
+    let plain = run(&["inspect", text(&folder)]);
+    assert!(String::from_utf8(plain.stdout).unwrap().contains("conv_in.weight"));
+}
+
+#[test]
+fn forward_takes_integer_and_real_times_and_any_thread_count() {
+    let (dir, folder) = made();
+    let (source, target) = (dir.path().join("in.safetensors"), dir.path().join("out.safetensors"));
+    let mut outputs = Vec::new();
+    for (times, threads) in [
+        (Tensor::new(&[3i64, 700], &Device::Cpu).unwrap(), "1"),
+        (Tensor::new(&[3f32, 700.0], &Device::Cpu).unwrap(), "2"),
+    ] {
+        input(&source, times, Some(Tensor::new(&[0i64, 2], &Device::Cpu).unwrap()));
+        let args =
+            ["--checkpoint", text(&folder), "--input", text(&source), "--output", text(&target)];
+        let out = run(&[&["forward", "--threads", threads], args.as_slice()].concat());
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        let tensors = candle_core::safetensors::load(&target, &Device::Cpu).unwrap();
+        assert_eq!(tensors["prediction"].dims(), [2, 3, 8, 8]);
+        outputs.push(values(&tensors["prediction"]));
+    }
+    assert_eq!(outputs[0], outputs[1]);
+}
+
+#[test]
+fn what_is_wrong_is_one_message_and_an_exit_code() {
+    let (dir, folder) = made();
+    let (source, target) = (dir.path().join("in.safetensors"), dir.path().join("out.safetensors"));
+    input(&source, Tensor::new(&[3i64, 700], &Device::Cpu).unwrap(), None);
+    let forward = |checkpoint: &str, input: &Path| {
+        run(&[
+            "forward",
+            "--checkpoint",
+            checkpoint,
+            "--input",
+            text(input),
+            "--output",
+            text(&target),
+        ])
+    };
+    let elsewhere = text(&dir.path().join("none")).to_string();
+    let init = |set: &str| run(&["init", "--set", set, "--out", &elsewhere]);
+    for (out, code, part) in [
+        (forward(text(&folder), &source), 1, "needs a class label"),
+        (forward("/no/such", &source), 1, "/no/such"),
+        (forward(text(&folder), Path::new("/no/in.safetensors")), 1, "/no/in.safetensors"),
+        (init("chanels=3"), 2, "did you mean `channels`"),
+        (init("channels=3"), 1, "norm_num_groups"),
+        (run(&["forward"]), 2, "--checkpoint"),
+    ] {
+        let message = String::from_utf8(out.stderr).unwrap();
+        assert_eq!(out.status.code(), Some(code), "{message}");
+        assert!(message.contains(part), "{part} is not in {message}");
+        assert!(!target.exists() && !Path::new(&elsewhere).exists());
+    }
+}
+
+/// `HF_HUB_OFFLINE` with a cache laid out as every Hub client lays it out.
+#[cfg(feature = "hub")]
+#[test]
+fn a_cached_hub_name_opens_without_a_network() {
+    let (dir, folder) = made();
+    let sha = "0123456789abcdef0123456789abcdef01234567";
+    let repository = dir.path().join("cache/models--org--digits");
+    fs::create_dir_all(repository.join("refs")).unwrap();
+    fs::create_dir_all(repository.join("snapshots")).unwrap();
+    fs::write(repository.join("refs/main"), sha).unwrap();
+    fs::rename(&folder, repository.join("snapshots").join(sha)).unwrap();
+    let inspect = |name: &str, key: &str, value: &Path| {
+        Command::new(env!("CARGO_BIN_EXE_diff-models"))
+            .args(["inspect", name])
+            .env_remove("HF_HUB_CACHE")
+            .env_remove("HUGGINGFACE_HUB_CACHE")
+            .env("HF_HUB_OFFLINE", "1")
+            .env(key, value)
+            .output()
+            .unwrap()
+    };
+    let cache = dir.path().join("cache");
+    for name in ["hub:org/digits", "hub:org/digits@main", &format!("hub:org/digits@{sha}")] {
+        let out = inspect(name, "HF_HUB_CACHE", &cache);
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    }
+    fs::create_dir(dir.path().join("home")).unwrap();
+    fs::rename(&cache, dir.path().join("home/hub")).unwrap();
+    assert!(inspect("hub:org/digits", "HF_HOME", &dir.path().join("home")).status.success());
+    let out = inspect("hub:org/other", "HF_HOME", &dir.path().join("home"));
+    let message = String::from_utf8(out.stderr).unwrap();
+    assert!(out.status.code() == Some(1) && message.contains("hub:org/other"), "{message}");
+}

@@ -1,0 +1,221 @@
+//! Every operation against its definition, and its gradient against finite differences in f64.
+
+#![allow(clippy::unwrap_used)] // a test
+
+mod common;
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+use common::{relative, values, wave};
+use diff_core::rng::{Address, Purpose};
+use diff_models::{
+    Context,
+    ops::{self, ConvGeometry, GroupNormSpec},
+};
+
+fn input(shape: &[usize], step: f64) -> Tensor {
+    wave(shape, step, 0.3).to_dtype(DType::F64).unwrap()
+}
+
+/// Compares the gradients of sum(out * wave) with central differences, for every input element.
+fn check_gradients(
+    name: &str,
+    inputs: &[Tensor],
+    op: impl Fn(&[Tensor]) -> diff_models::Result<Tensor>,
+) {
+    let loss = |inputs: &[Tensor]| -> Tensor {
+        let out = op(inputs).unwrap();
+        let weights = input(out.dims(), 0.77);
+        (out * weights).unwrap().sum_all().unwrap()
+    };
+    let vars: Vec<Var> = inputs.iter().map(|x| Var::from_tensor(x).unwrap()).collect();
+    let tracked: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();
+    let grads = loss(&tracked).backward().unwrap();
+    for (which, var) in vars.iter().enumerate() {
+        let ours =
+            values(grads.get(var).unwrap_or_else(|| panic!("{name}: input {which} has none")));
+        let numeric: Vec<f64> = (0..ours.len())
+            .map(|i| {
+                let at = |delta: f64| {
+                    let mut moved: Vec<Tensor> = inputs.to_vec();
+                    let mut flat = values(&inputs[which]);
+                    flat[i] += delta;
+                    moved[which] =
+                        Tensor::from_vec(flat, inputs[which].shape(), &Device::Cpu).unwrap();
+                    loss(&moved).to_scalar::<f64>().unwrap()
+                };
+                (at(1e-5) - at(-1e-5)) / 2e-5
+            })
+            .collect();
+        let error = relative(&ours, &numeric);
+        assert!(error < 1e-7, "{name}: gradient of input {which} differs by {error}");
+    }
+}
+
+const GEOMETRIES: [(usize, ConvGeometry); 5] = [
+    (3, ConvGeometry { stride: 1, before: 1, after: 1 }),
+    (1, ConvGeometry { stride: 1, before: 0, after: 0 }),
+    (3, ConvGeometry { stride: 2, before: 1, after: 1 }),
+    (3, ConvGeometry { stride: 2, before: 0, after: 1 }),
+    (5, ConvGeometry { stride: 2, before: 2, after: 2 }),
+];
+
+/// The definition, term by term.
+fn direct_conv(
+    x: &Tensor,
+    w: &Tensor,
+    b: &Tensor,
+    geometry: ConvGeometry,
+) -> (Vec<usize>, Vec<f64>) {
+    let (batch, height, width, inputs) = x.dims4().unwrap();
+    let (outputs, _, kh, kw) = w.dims4().unwrap();
+    let rows = geometry.outputs(height, kh).unwrap();
+    let columns = geometry.outputs(width, kw).unwrap();
+    let (x, w, b) = (values(x), values(w), values(b));
+    let mut out = Vec::new();
+    for n in 0..batch {
+        for (row, column) in (0..rows).flat_map(|r| (0..columns).map(move |c| (r, c))) {
+            for o in 0..outputs {
+                let mut sum = b[o];
+                for (dy, dx) in (0..kh).flat_map(|dy| (0..kw).map(move |dx| (dy, dx))) {
+                    let y = (row * geometry.stride + dy).wrapping_sub(geometry.before);
+                    let z = (column * geometry.stride + dx).wrapping_sub(geometry.before);
+                    if y < height && z < width {
+                        for i in 0..inputs {
+                            let weight = w[((o * inputs + i) * kh + dy) * kw + dx];
+                            sum += x[((n * height + y) * width + z) * inputs + i] * weight;
+                        }
+                    }
+                }
+                out.push(sum);
+            }
+        }
+    }
+    (vec![batch, rows, columns, outputs], out)
+}
+
+#[test]
+fn convolution_follows_its_definition() {
+    for (kernel, geometry) in GEOMETRIES {
+        for (height, width) in [(4, 6), (5, 3), (8, 8)] {
+            if geometry.outputs(height.min(width), kernel).is_none() {
+                continue;
+            }
+            let x = input(&[2, height, width, 3], 0.71);
+            let (w, b) = (input(&[4, 3, kernel, kernel], 0.37), input(&[4], 0.9));
+            let out = ops::conv2d(&x, &w, &b, geometry).unwrap();
+            let (dims, expected) = direct_conv(&x, &w, &b, geometry);
+            assert_eq!(out.dims(), dims, "{kernel} {geometry:?}");
+            let error = relative(&values(&out), &expected);
+            assert!(error < 1e-14, "{kernel} {geometry:?} {height} x {width}: {error}");
+        }
+    }
+}
+
+#[test]
+fn convolution_gradients() {
+    for (kernel, geometry) in GEOMETRIES {
+        for (height, width) in [(4, 6), (5, 3)] {
+            let inputs = [
+                input(&[2, height, width, 2], 0.71),
+                input(&[3, 2, kernel, kernel], 0.37),
+                input(&[3], 0.9),
+            ];
+            let name = format!("conv2d {kernel} {geometry:?} {height} x {width}");
+            check_gradients(&name, &inputs, |x| ops::conv2d(&x[0], &x[1], &x[2], geometry));
+        }
+    }
+}
+
+#[test]
+fn linear_gradients_also_for_single_rows_and_columns() {
+    for (rows, outputs) in [(3, 4), (1, 4), (3, 1), (1, 1)] {
+        let inputs = [input(&[rows, 5], 0.71), input(&[outputs, 5], 0.37), input(&[outputs], 0.9)];
+        check_gradients("linear", &inputs, |x| ops::linear(&x[0], &x[1], &x[2]));
+    }
+}
+
+#[test]
+fn group_norm_follows_its_definition_and_has_its_gradients() {
+    let inputs = [input(&[2, 2, 3, 6], 1.71), input(&[6], 0.37), input(&[6], 0.9)];
+    for groups in [1, 2, 3] {
+        let spec = GroupNormSpec { groups, eps: 1e-3 };
+        let out = values(&ops::group_norm(&inputs[0], &inputs[1], &inputs[2], spec).unwrap());
+        let (x, w, b) = (values(&inputs[0]), values(&inputs[1]), values(&inputs[2]));
+        for (i, found) in out.iter().enumerate() {
+            let (sample, channel) = (i / 36, i % 6);
+            let each = 6 / groups;
+            let same = |j: &usize| j / 36 == sample && (j % 6) / each == channel / each;
+            let members: Vec<f64> = (0..72).filter(same).map(|j| x[j]).collect();
+            let n = members.len() as f64;
+            let mean = members.iter().sum::<f64>() / n;
+            let variance = members.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
+            let expected = (x[i] - mean) / (variance + 1e-3).sqrt() * w[channel] + b[channel];
+            assert!((found - expected).abs() < 1e-13, "{found} {expected}");
+        }
+        check_gradients("group_norm", &inputs, |x| ops::group_norm(&x[0], &x[1], &x[2], spec));
+        check_gradients("group_norm_silu", &inputs, |x| {
+            ops::group_norm_silu(&x[0], &x[1], &x[2], spec)
+        });
+    }
+}
+
+#[test]
+fn silu_softmax_and_upsampling_gradients() {
+    let x = [input(&[2, 3, 2, 5], 0.71)];
+    check_gradients("silu", &x, |x| ops::silu(&x[0]));
+    check_gradients("softmax", &x, |x| ops::softmax(&x[0]));
+    check_gradients("upsample", &x, |x| ops::upsample_nearest2x(&x[0]));
+}
+
+#[test]
+fn upsampling_repeats_pixels_and_adds_to_other_gradients() {
+    let x =
+        Tensor::new(&[1f64, 2.0, 3.0, 4.0], &Device::Cpu).unwrap().reshape((1, 2, 2, 1)).unwrap();
+    let up = ops::upsample_nearest2x(&x).unwrap();
+    let expected = [1.0, 1.0, 2.0, 2.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 4.0, 3.0, 3.0, 4.0, 4.0];
+    assert_eq!(values(&up), expected);
+    // A second consumer of the same tensor; candle's own upsampling loses one of the two.
+    check_gradients("two paths", &[x], |x| {
+        Ok((ops::upsample_nearest2x(&x[0])?.sum_all()? + x[0].sqr()?.sum_all()?)?)
+    });
+}
+
+#[test]
+fn attention_gradients_for_one_head_and_several() {
+    for heads in [1, 2] {
+        let inputs = [input(&[2, 3, 4], 0.71), input(&[2, 5, 4], 0.37), input(&[2, 5, 4], 0.9)];
+        check_gradients("attention", &inputs, |x| ops::attention(&x[0], &x[1], &x[2], heads));
+    }
+}
+
+#[test]
+fn softmax_survives_large_numbers() {
+    let x = Tensor::new(&[1000f32, 999.0, -1000.0], &Device::Cpu).unwrap();
+    let e = std::f64::consts::E;
+    let found = values(&ops::softmax(&x).unwrap());
+    for (found, expected) in found.into_iter().zip([e / (e + 1.0), 1.0 / (e + 1.0), 0.0]) {
+        assert!((found - expected).abs() < 1e-7);
+    }
+}
+
+#[test]
+fn dropout_gradients_pass_where_the_mask_does() {
+    let context = Context::Train { dropout: Address::new(1, Purpose::Dropout) };
+    check_gradients("dropout", &[input(&[2, 9], 0.71)], |x| ops::dropout(&x[0], 0.4, &context, 3));
+}
+
+#[test]
+fn shapes_that_do_not_fit_are_refused() -> Result<()> {
+    let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu);
+    let same = ConvGeometry::same(3);
+    let x = zeros(&[1, 4, 4, 3])?;
+    let message = |result: diff_models::Result<Tensor>| result.unwrap_err().to_string();
+    let conv = message(ops::conv2d(&x, &zeros(&[2, 4, 3, 3])?, &zeros(&[2])?, same));
+    assert!(conv.contains("[2, 4, 3, 3]") && conv.contains("[1, 4, 4, 3]"), "{conv}");
+    let linear = message(ops::linear(&x, &zeros(&[2, 4])?, &zeros(&[2])?));
+    assert!(linear.contains("[2, 4]"), "{linear}");
+    let spec = GroupNormSpec { groups: 2, eps: 1e-5 };
+    let norm = message(ops::group_norm(&x, &zeros(&[3])?, &zeros(&[3])?, spec));
+    assert!(norm.contains("3 channels do not fall into 2"), "{norm}");
+    Ok(())
+}
