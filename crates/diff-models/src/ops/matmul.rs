@@ -19,7 +19,7 @@ pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 ///
 /// A single row takes a path of its own. Up to 64 rows and columns, sums over k are cut every 512
 /// terms; beyond, into equal parts.
-fn least_rows(k: usize, n: usize) -> usize {
+pub(super) fn least_rows(k: usize, n: usize) -> usize {
     if k > 512 && n <= 64 { 65 } else { 2 }
 }
 
