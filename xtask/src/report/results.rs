@@ -16,7 +16,7 @@ pub(crate) fn results(report: &Report) -> Value {
         "models": report.models.iter().map(|model| json!({
             "name": model.name,
             "about": model.about,
-            "trained": model.summary.map(without_times),
+            "trained": model.summary.map(numbers),
         })).collect::<Vec<_>>(),
         "samples": report.grids.iter().flat_map(|row| row.grids.iter().map(|grid| json!({
             "model": grid.model,
@@ -78,9 +78,9 @@ fn times(report: &Report) -> Value {
     })
 }
 
-/// A summary without what differs from run to run.
-fn without_times(summary: &Value) -> Value {
+/// The numbers of a summary, without what differs from run to run.
+fn numbers(summary: &Value) -> Value {
     let fields = summary.as_object().into_iter().flatten();
-    let steady = fields.filter(|(name, _)| !text::is_time(name));
+    let steady = fields.filter(|(name, value)| value.is_number() && !text::is_time(name));
     Value::Object(steady.map(|(name, value)| (name.clone(), value.clone())).collect::<Map<_, _>>())
 }

@@ -115,14 +115,15 @@ pub(crate) fn run(
 
 /// The first 16 digits of a hash of the cell's configuration, its binary, and its input.
 fn key(cell: &Cell, input: Option<&Record>, version: &str) -> Result<String> {
-    let consumed = match (cell.task.consumes(), input) {
+    let file = match (cell.task.keyed_by(), input) {
         (Some(file), Some(input)) => {
             let hash = input.outputs.get(file);
-            Some((&input.key, hash.with_context(|| format!("{} has no {file}", input.name))?))
+            Some(hash.with_context(|| format!("{} has no {file}", input.name))?)
         }
         _ => None,
     };
-    let parts = (cell.task.binary(), version, cell.task.config()?, consumed);
+    let input = input.map(|input| &input.key);
+    let parts = (cell.task.binary(), version, cell.task.config()?, input, file);
     let mut key = hex(&Sha256::digest(serde_json::to_vec(&parts)?));
     key.truncate(16);
     Ok(key)

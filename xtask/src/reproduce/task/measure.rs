@@ -21,10 +21,6 @@ impl Task for MeasureSamples {
         Ok(serde_json::to_string(&self.measure)?)
     }
 
-    fn consumes(&self) -> Option<&'static str> {
-        Some(ARRAY)
-    }
-
     fn arguments(&self, folder: &Path, input: Option<&Path>) -> Vec<String> {
         vec![
             self.measure.kind.name().into(),

@@ -20,8 +20,8 @@ pub(crate) trait Task {
     /// All that determines the result, apart from its inputs and the binary: canonical JSON.
     fn config(&self) -> Result<String>;
 
-    /// The file of the input cell that the work starts from, if it starts from another cell.
-    fn consumes(&self) -> Option<&'static str> {
+    /// A file of the input cell whose content belongs to the key, beside the input's own key.
+    fn keyed_by(&self) -> Option<&'static str> {
         None
     }
 

@@ -27,7 +27,7 @@ impl Task for DrawSamples {
         Ok(serde_json::to_string(&(&self.sampler, &self.samples))?)
     }
 
-    fn consumes(&self) -> Option<&'static str> {
+    fn keyed_by(&self) -> Option<&'static str> {
         Some(WEIGHTS)
     }
 
