@@ -10,6 +10,7 @@ pub mod gap;
 pub mod peers;
 pub mod plot;
 pub mod posterior;
+pub mod progress;
 pub mod rng;
 pub mod save;
 pub mod schedule;

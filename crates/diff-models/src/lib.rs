@@ -1,1 +1,23 @@
-//! x
+//! Denoising networks, the operations they are built from, and their checkpoints.
+//!
+//! Images are `[B, C, H, W]` at every public boundary; inside networks tensors are contiguous
+//! `[B, H, W, C]`. Everything above this crate talks to a network through [`Denoiser`].
+
+pub mod checkpoint;
+mod denoiser;
+pub mod digest;
+mod error;
+mod forward;
+pub mod hub;
+pub mod nets;
+pub mod noise;
+pub mod ops;
+mod oracle;
+pub mod params;
+mod prediction;
+
+pub use denoiser::{Condition, Context, Denoiser};
+pub use error::{Error, Result};
+pub use forward::forward_file;
+pub use oracle::{Component, GaussianMixture};
+pub use prediction::{Mean, Prediction, Second, diffuse, eps_to_x0, is_image_dtype, x0_to_eps};

@@ -1,1 +1,116 @@
-fn main() {}
+//! `diff-models`: looks into checkpoints, runs them once, and makes fresh ones.
+
+use anyhow::Context as _;
+use candle_core::Device;
+use clap::{Parser, Subcommand};
+use diff_core::{Schedule, ScheduleSpec, cli, config};
+use diff_models::{Error, checkpoint::Checkpoint, forward_file, nets::DdpmSpec};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+/// Denoising networks and their checkpoints.
+///
+/// CHECKPOINT is a folder (as diffusers writes it, or a run), a state dict of ermongroup/ddim, or
+/// hub:org/name[@revision].
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    /// Threads for computation; all cores if absent.
+    #[arg(long, global = true)]
+    threads: Option<usize>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show a checkpoint's configuration, tensors and forward process.
+    Inspect {
+        /// The checkpoint.
+        checkpoint: String,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run the network once on tensors from a file.
+    ///
+    /// INPUT holds x [B,C,H,W], network_time [B] (counted from 0) and, where the network takes
+    /// them, class [B] and image; OUTPUT receives prediction [B,C,H,W].
+    Forward {
+        /// The checkpoint.
+        #[arg(long)]
+        checkpoint: String,
+        /// A safetensors file.
+        #[arg(long)]
+        input: PathBuf,
+        /// The safetensors file to write.
+        #[arg(long)]
+        output: PathBuf,
+    },
+    /// Make a checkpoint with fresh weights.
+    Init {
+        /// TOML with the network's DDPM terms (resolution, channels, multipliers, ...); the
+        /// CIFAR-10 network if absent.
+        #[arg(long)]
+        config: Option<PathBuf>,
+        /// Overrides a key of the configuration: key=value.
+        #[arg(long = "set")]
+        overrides: Vec<String>,
+        /// Where the weights are drawn.
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+        /// The folder to write.
+        #[arg(long)]
+        out: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    cli::exit(run(Args::parse()))
+}
+
+fn run(args: Args) -> anyhow::Result<()> {
+    if let Some(threads) = args.threads {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("--threads")?;
+    }
+    match args.command {
+        Command::Inspect { checkpoint, json } => inspect(&checkpoint, json),
+        Command::Forward { checkpoint, input, output } => {
+            forward_file(&checkpoint, &input, &output, &Device::Cpu).map_err(plain)
+        }
+        Command::Init { config, overrides, seed, out } => {
+            init(config.as_deref(), &overrides, seed, &out)
+        }
+    }
+}
+
+fn inspect(checkpoint: &str, json: bool) -> anyhow::Result<()> {
+    let summary = Checkpoint::open(checkpoint, &Device::Cpu).map_err(plain)?.summary();
+    let mut out = std::io::stdout().lock();
+    if json {
+        serde_json::to_writer(&mut out, &summary)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{summary}")?;
+    }
+    Ok(())
+}
+
+fn init(file: Option<&Path>, overrides: &[String], seed: u64, out: &Path) -> anyhow::Result<()> {
+    let spec: DdpmSpec = config::load(file, overrides)?;
+    let schedule = Schedule::new(&ScheduleSpec::default())?;
+    let config = spec.config().map_err(plain)?;
+    let checkpoint = Checkpoint::init(config, schedule, seed, &Device::Cpu).map_err(plain)?;
+    checkpoint.write(out, &checkpoint.params.tensors()).map_err(plain)
+}
+
+/// Lets the base crate's errors keep their exit code.
+fn plain(error: Error) -> anyhow::Error {
+    match error {
+        Error::Core(error) => error.into(),
+        error => error.into(),
+    }
+}

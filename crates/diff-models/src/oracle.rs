@@ -191,8 +191,10 @@ mod tests {
             mean: mean.to_vec(),
             variance: variance.to_vec(),
         };
-        let components =
-            vec![component(1.0, [-0.5, 0.2], [0.04, 0.0]), component(3.0, [0.7, -0.3], [0.01, 0.2])];
+        let components = vec![
+            component(1.0, [-0.5, 0.2], [0.04, 0.0]),
+            component(3.0, [0.7, -0.3], [0.01, 0.2]),
+        ];
         GaussianMixture::new(components, [1, 1, 2], schedule).unwrap()
     }
 
@@ -226,8 +228,7 @@ mod tests {
     #[test]
     fn the_posterior_mean_of_one_gaussian_is_bayes() {
         let schedule = Schedule::new(&ScheduleSpec::default()).unwrap();
-        let oracle =
-            GaussianMixture::single(vec![0.5], vec![0.25], [1, 1, 1], schedule).unwrap();
+        let oracle = GaussianMixture::single(vec![0.5], vec![0.25], [1, 1, 1], schedule).unwrap();
         let alpha_bar: f64 = 0.64;
         // Precisions add: 1/0.25 from the prior, 0.64/0.36 from the observation x / 0.8.
         let (prior, seen) = (4.0, 0.64 / 0.36);

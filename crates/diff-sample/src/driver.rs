@@ -25,6 +25,19 @@ pub struct Request {
     pub device: Device,
 }
 
+impl Request {
+    /// Refuses a request for nothing.
+    pub fn check(&self) -> Result<()> {
+        if self.batch == 0 {
+            return Err(diff_core::Error::argument("batch", 0, "at least 1").into());
+        }
+        if self.indices.is_empty() {
+            return Err(diff_core::Error::argument("num", 0, "at least 1 picture").into());
+        }
+        Ok(())
+    }
+}
+
 /// What a run cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
@@ -37,8 +50,8 @@ pub struct Outcome {
 }
 
 /// Makes every requested sample, in order, exactly as many as asked, and hands them to `sink` batch
-/// by batch. `progress` hears of every step of every batch: (samples finished, fraction of the
-/// current batch).
+/// by batch. `progress` hears after every step how many samples are finished, counting those under
+/// way by their share of steps.
 ///
 /// # Errors
 /// Whatever the specification, the network or the sink refuses; a sample that is not finite.
@@ -48,18 +61,16 @@ pub fn generate(
     spec: &SamplerSpec,
     request: &Request,
     sink: &mut dyn ImageSink,
-    progress: &mut dyn FnMut(usize, f64),
+    progress: &mut dyn FnMut(f64),
 ) -> Result<Outcome> {
-    if request.batch == 0 {
-        return Err(diff_core::Error::argument("batch", 0, "at least 1").into());
-    }
+    request.check()?;
     let mut outcome = Outcome::default();
     for indices in request.indices.chunks(request.batch) {
         let class = request.class.map(|c| vec![c; indices.len()]);
         let condition = Condition { class, image: None };
         let mut predict = Predict::new(denoiser, schedule, &condition, request.seed, indices);
         let x = sample(schedule, spec, request, &mut predict, indices, &mut |fraction| {
-            progress(outcome.images, fraction)
+            progress(outcome.images as f64 + fraction * indices.len() as f64)
         })?;
         sink.write(indices, &x)?;
         outcome.images += indices.len();

@@ -21,7 +21,9 @@ pub enum Error {
         message: String,
     },
     /// A loss or gradient that is not a number.
-    #[error("step {step}: {what} is not finite (time steps {times:?}); the last complete log line precedes it")]
+    #[error(
+        "step {step}: {what} is not finite (time steps {times:?}); the last complete log line precedes it"
+    )]
     NotFinite {
         /// The step, counted from 1.
         step: usize,

@@ -1,1 +1,19 @@
-//! x
+//! Trains denoising networks: data sets, objectives, the optimiser, and one loop for all of them.
+//!
+//! Every random number is addressed by (seed, purpose, step, row), so a step's draws do not depend
+//! on what ran before it.
+
+pub mod config;
+pub mod data;
+pub mod draws;
+mod error;
+mod log;
+pub mod measure;
+pub mod objective;
+pub mod optim;
+pub mod run;
+mod trainer;
+
+pub use error::{Error, Result};
+pub use log::{Line, Log};
+pub use trainer::{StepReport, Trainer};

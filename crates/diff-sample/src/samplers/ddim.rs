@@ -33,8 +33,7 @@ impl Sampler for Ddim {
         let e = predict.estimate(x, step.t, self.clip)?;
         let c1 = step.ddim_sigma(self.eta);
         let c2 = step.ddim_direction(c1);
-        let mean =
-            (e.x0.affine(step.alpha_bar_s.sqrt(), 0.0)? + e.eps.affine(c2, 0.0)?)?;
+        let mean = (e.x0.affine(step.alpha_bar_s.sqrt(), 0.0)? + e.eps.affine(c2, 0.0)?)?;
         if c1 == 0.0 {
             return Ok(mean);
         }

@@ -50,8 +50,8 @@ pub const SAMPLERS: &[Entry] = &[ddpm::SMALL, ddpm::LARGE, ddim::DDIM, ddpm::SIG
 pub struct SamplerSpec {
     /// A name in [`SAMPLERS`].
     pub sampler: String,
-    /// Steps S, in 1..=T.
-    pub steps: usize,
+    /// Steps S, in 1..=T; none where the trajectory is a list, which brings its own number.
+    pub steps: Option<usize>,
     /// A name that [`diff_core::trajectory::resolve`] knows, or a list of paper times.
     pub trajectory: String,
     /// DDIM's eta in [0, 1]; none for samplers without it.
@@ -70,12 +70,23 @@ impl SamplerSpec {
         let entry = find(&self.sampler)?;
         let eta = check_eta(entry, self.eta)?;
         let clip = check_clip(entry, self.clip)?;
-        let times = diff_core::trajectory::resolve(
-            &self.trajectory,
-            self.steps,
-            schedule.timesteps(),
-        )?;
+        let times = self.times(schedule.timesteps())?;
         Ok((entry.build)(Plan::new(&times, schedule), eta, clip))
+    }
+}
+
+impl SamplerSpec {
+    fn times(&self, timesteps: usize) -> Result<Vec<usize>> {
+        let listed = self.trajectory.starts_with(|c: char| c.is_ascii_digit());
+        let steps = match self.steps {
+            Some(steps) => steps,
+            None if listed => self.trajectory.split(',').count(),
+            None => {
+                let expected = format!("--steps S in 1..={timesteps}");
+                return Err(diff_core::Error::argument("steps", "nothing", expected).into());
+            }
+        };
+        Ok(diff_core::trajectory::resolve(&self.trajectory, steps, timesteps)?)
     }
 }
 

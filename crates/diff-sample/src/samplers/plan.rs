@@ -12,7 +12,8 @@ impl Plan {
     /// clean data, time 0.
     pub fn new(times: &[usize], schedule: &Schedule) -> Self {
         let before = std::iter::once(&0).chain(times);
-        let steps = before.zip(times).rev().map(|(s, t)| schedule.step(*s, *t)).collect();
+        let mut steps: Vec<Step> = before.zip(times).map(|(s, t)| schedule.step(*s, *t)).collect();
+        steps.reverse();
         Plan { steps, done: 0 }
     }
 

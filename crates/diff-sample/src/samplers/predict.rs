@@ -4,11 +4,7 @@ use diff_core::{
     Schedule,
     rng::{Address, Purpose},
 };
-use diff_models::{
-    Condition, Context, Denoiser,
-    noise::normals,
-    prediction::{eps_to_x0, x0_to_eps},
-};
+use diff_models::{Condition, Context, Denoiser, eps_to_x0, noise::normals, x0_to_eps};
 use serde::{Deserialize, Serialize};
 
 /// What is done to the predicted clean image. Published numbers differ by it.

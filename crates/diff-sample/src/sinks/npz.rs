@@ -106,9 +106,8 @@ fn add(
     shape: &[usize],
     mut data: impl Read,
 ) -> io::Result<()> {
-    let options = SimpleFileOptions::default()
-        .compression_method(CompressionMethod::Stored)
-        .large_file(true);
+    let options =
+        SimpleFileOptions::default().compression_method(CompressionMethod::Stored).large_file(true);
     zip.start_file(format!("{name}.npy"), options)?;
     zip.write_all(&npy_header(kind, shape))?;
     io::copy(&mut data, zip)?;

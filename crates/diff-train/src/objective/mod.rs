@@ -9,7 +9,7 @@ pub use simple::Simple;
 use crate::{Error, Result, data::Batch, draws::Draws};
 use candle_core::{DType, Tensor};
 use diff_core::Schedule;
-use diff_models::{Condition, Context, Denoiser, prediction::diffuse};
+use diff_models::{Condition, Context, Denoiser, diffuse};
 use serde::{Deserialize, Serialize};
 
 /// A training objective over models of some kind.

@@ -161,7 +161,8 @@ impl SequenceAware {
         let x0 = batch.x0.unsqueeze(1)?.broadcast_as(eps.shape())?.flatten(0, 1)?;
         let class = batch.labels.as_ref().map(|labels| repeat_each(labels, k));
         let condition = Condition { class, image: None };
-        let rows = Rows { x0: &x0, eps: &eps.flatten(0, 1)?, times: &usable, condition: &condition };
+        let rows =
+            Rows { x0: &x0, eps: &eps.flatten(0, 1)?, times: &usable, condition: &condition };
         let r = residual(model, &self.schedule, rows, &draws.context(k))?;
         Ok((r.reshape(eps.shape())?, times))
     }

@@ -31,7 +31,9 @@ impl AdamConfig {
         decay("train.adam.beta1", self.beta1)?;
         decay("train.adam.beta2", self.beta2)?;
         if !(self.eps > 0.0 && self.eps.is_finite()) {
-            return Err(diff_core::Error::argument("train.adam.eps", self.eps, "more than 0").into());
+            return Err(
+                diff_core::Error::argument("train.adam.eps", self.eps, "more than 0").into()
+            );
         }
         Ok(())
     }
@@ -86,7 +88,10 @@ impl Adam {
         let named = params.iter().zip(&self.moments);
         named
             .flat_map(|((name, _), m)| {
-                [(format!("mean.{name}"), m.mean.clone()), (format!("square.{name}"), m.square.clone())]
+                [
+                    (format!("mean.{name}"), m.mean.clone()),
+                    (format!("square.{name}"), m.square.clone()),
+                ]
             })
             .collect()
     }

@@ -1,0 +1,57 @@
+//! Where the parts of a checkpoint lie.
+
+use crate::error::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// The files of a checkpoint.
+#[derive(Debug)]
+pub(super) struct Layout {
+    /// `config.json` of the network; none for a bare state dict.
+    pub(super) config: Option<PathBuf>,
+    /// The weights.
+    pub(super) weights: PathBuf,
+    /// `scheduler_config.json`, where there is one.
+    pub(super) scheduler: Option<PathBuf>,
+}
+
+/// File names weights go by, best first.
+const WEIGHTS: [&str; 2] = ["diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"];
+
+impl Layout {
+    /// Finds the files below `path`: a pipeline folder, a folder with the network in its root, a
+    /// run folder that holds either in `model/`, or a state dict.
+    pub(super) fn find(path: &Path) -> Result<Self> {
+        if path.is_file() {
+            return Ok(Layout { config: None, weights: path.to_path_buf(), scheduler: None });
+        }
+        if !path.is_dir() {
+            return Err(Error::file(path, "there is no such file or folder"));
+        }
+        let nested = path.join("model");
+        let root = if holds_network(path) || !holds_network(&nested) { path } else { &nested };
+        let network =
+            if root.join("unet").is_dir() { root.join("unet") } else { root.to_path_buf() };
+        let config = network.join("config.json");
+        if !config.is_file() {
+            let expected = "no unet/config.json, config.json or model/ here: not a checkpoint";
+            return Err(Error::file(path, expected));
+        }
+        let Some(weights) =
+            WEIGHTS.map(|name| network.join(name)).into_iter().find(|p| p.is_file())
+        else {
+            return Err(Error::file(
+                network,
+                format!("has neither {} nor {}", WEIGHTS[0], WEIGHTS[1]),
+            ));
+        };
+        let scheduler = ["scheduler/scheduler_config.json", "scheduler_config.json"]
+            .map(|name| root.join(name))
+            .into_iter()
+            .find(|path| path.is_file());
+        Ok(Layout { config: Some(config), weights, scheduler })
+    }
+}
+
+fn holds_network(folder: &Path) -> bool {
+    folder.join("unet").is_dir() || folder.join("config.json").is_file()
+}

@@ -1,0 +1,226 @@
+//! Checkpoints: a network, its weights and its forward process in one folder, which diffusers
+//! loads too (`DDPMPipeline.from_pretrained`).
+//!
+//! What can be read: a pipeline folder (`model_index.json`, `unet/`, `scheduler/`), a folder with
+//! the network in its root, a run folder holding either in `model/`, and a state dict of
+//! ermongroup/ddim's `Model`. Weights are safetensors or a PyTorch zip archive.
+
+mod files;
+mod layout;
+mod names;
+mod replace;
+mod scheduler;
+mod summary;
+
+pub use scheduler::SchedulerConfig;
+pub use summary::{Summary, TensorSummary};
+
+use crate::{
+    error::{Error, Result},
+    nets::unet::{Unet, UnetConfig},
+    params::{ParamBuilder, Params},
+};
+use candle_core::{DType, Device, Tensor};
+use diff_core::Schedule;
+use files::Weights;
+use layout::Layout;
+use serde_json::{Value, json};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::{Path, PathBuf},
+};
+
+/// A network with its weights and its forward process.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    /// The network; it predicts what the scheduler file says.
+    pub unet: Unet,
+    /// Its parameters.
+    pub params: Params,
+    /// The forward process it was trained on.
+    pub schedule: Schedule,
+    /// Further settings of the scheduler file: clipping, variance, prediction type.
+    pub scheduler: SchedulerConfig,
+    /// What is stored beside the weights under `diff.*`.
+    pub metadata: BTreeMap<String, String>,
+    /// The file the weights came from, if they came from one.
+    pub source: Option<PathBuf>,
+}
+
+/// The version of diffusers whose layout is written.
+const DIFFUSERS: &str = "0.42.1";
+
+impl Checkpoint {
+    /// Reads a checkpoint as f32: `spec` is a path, or `hub:org/name[@revision]`.
+    ///
+    /// # Errors
+    /// Names the file at fault: missing, truncated, not JSON, an option that is not supported, or
+    /// weights that do not fit (all of them listed).
+    pub fn open(spec: &str, device: &Device) -> Result<Self> {
+        let layout = Layout::find(&crate::hub::resolve(spec)?)?;
+        let scheduler = match &layout.scheduler {
+            None => SchedulerConfig::default(),
+            Some(path) => files::read_json(path)?,
+        };
+        let schedule = scheduler.schedule().map_err(|e| match &layout.scheduler {
+            Some(path) => Error::file(path, e),
+            None => e,
+        })?;
+        let Weights { tensors, metadata } = files::read_weights(&layout.weights)?;
+        let (config, tensors) = network(&layout, tensors)?;
+        let file = layout.weights.display().to_string();
+        let mut builder = ParamBuilder::weights(tensors, file, DType::F32, device);
+        let unet = Unet::new(config, &mut builder)
+            .map_err(|e| Error::file(layout.config.as_ref().unwrap_or(&layout.weights), e))?
+            .predicting(scheduler.prediction_type);
+        let metadata = metadata.into_iter().filter(|(key, _)| key.starts_with("diff.")).collect();
+        let source = Some(layout.weights);
+        Ok(Checkpoint { unet, params: builder.finish()?, schedule, scheduler, metadata, source })
+    }
+
+    /// A fresh network: parameters start as PyTorch's would, drawn from `seed`.
+    pub fn init(
+        config: UnetConfig,
+        schedule: Schedule,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Self> {
+        let mut builder = ParamBuilder::init(seed, DType::F32, device);
+        let unet = Unet::new(config, &mut builder)?;
+        let scheduler = SchedulerConfig::default().with_schedule(&schedule);
+        let (metadata, source) = (BTreeMap::new(), None);
+        Ok(Checkpoint { unet, params: builder.finish()?, schedule, scheduler, metadata, source })
+    }
+
+    /// Writes a pipeline folder with `weights` (the averaged ones, say) in place of the
+    /// parameters' current values.
+    ///
+    /// The folder appears whole or not at all; one that is already there and holds nothing but a
+    /// checkpoint is replaced.
+    ///
+    /// # Errors
+    /// When `weights` do not have the parameters' names and shapes, when `folder` holds other
+    /// files, or when writing fails.
+    pub fn write(&self, folder: &Path, weights: &[(String, Tensor)]) -> Result<()> {
+        let ordered = self.in_order(weights)?;
+        let mut metadata = self.metadata.clone();
+        metadata.insert("format".into(), "pt".into());
+        replace::folder(folder, &["model_index.json", "unet", "scheduler"], |scratch| {
+            let unet = scratch.join("unet");
+            files::write_safetensors(
+                &unet.join("diffusion_pytorch_model.safetensors"),
+                &ordered,
+                &metadata,
+            )?;
+            files::write_json(&unet.join("config.json"), &self.config_json())?;
+            let scheduler = scratch.join("scheduler/scheduler_config.json");
+            files::write_json(&scheduler, &self.scheduler_json())?;
+            files::write_json(&scratch.join("model_index.json"), &index_json())
+        })
+    }
+
+    /// What there is to know about the checkpoint.
+    pub fn summary(&self) -> Summary {
+        Summary::of(self)
+    }
+
+    fn in_order(&self, weights: &[(String, Tensor)]) -> Result<Vec<(String, Tensor)>> {
+        let mut left: HashMap<&str, &Tensor> =
+            weights.iter().map(|(n, t)| (n.as_str(), t)).collect();
+        let mut ordered = Vec::with_capacity(weights.len());
+        for (name, var) in self.params.iter() {
+            match left.remove(name) {
+                Some(tensor) if tensor.shape() == var.shape() => {
+                    ordered.push((name.to_string(), tensor.clone()));
+                }
+                found => {
+                    let found = found.map(|t| format!("{:?}", t.dims()));
+                    return Err(Error::Input(format!(
+                        "weights to write: {name}: expected shape {:?}, found {}",
+                        var.dims(),
+                        found.as_deref().unwrap_or("none")
+                    )));
+                }
+            }
+        }
+        match left.keys().min() {
+            Some(name) => Err(Error::Input(format!("weights to write: {name} is no parameter"))),
+            None => Ok(ordered),
+        }
+    }
+
+    fn config_json(&self) -> Value {
+        let mut value = json!(self.unet.config());
+        value["_class_name"] = json!("UNet2DModel");
+        value["_diffusers_version"] = json!(DIFFUSERS);
+        // An integer in diffusers.
+        value["freq_shift"] = whole(self.unet.config().freq_shift);
+        value
+    }
+
+    fn scheduler_json(&self) -> Value {
+        let config = SchedulerConfig {
+            class_name: "DDPMScheduler".into(),
+            prediction_type: self.unet.prediction_type(),
+            ..self.scheduler.clone().with_schedule(&self.schedule)
+        };
+        let mut value = json!(config);
+        value["_diffusers_version"] = json!(DIFFUSERS);
+        value
+    }
+}
+
+/// The tensors of a safetensors file (or of a PyTorch archive with a flat dictionary).
+///
+/// # Errors
+/// When the file is missing, damaged or truncated.
+pub fn read_tensors(path: &Path) -> Result<HashMap<String, Tensor>> {
+    Ok(files::read_weights(path)?.tensors)
+}
+
+/// Writes tensors as f32 safetensors, in the order given, whole or not at all.
+///
+/// # Errors
+/// When writing fails.
+pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
+    files::write_safetensors(path, tensors, &BTreeMap::new())
+}
+
+fn index_json() -> Value {
+    json!({
+        "_class_name": "DDPMPipeline",
+        "_diffusers_version": DIFFUSERS,
+        "scheduler": ["diffusers", "DDPMScheduler"],
+        "unet": ["diffusers", "UNet2DModel"],
+    })
+}
+
+fn whole(value: f64) -> Value {
+    if value.fract() == 0.0 { json!(value as i64) } else { json!(value) }
+}
+
+/// The network's configuration, and its weights under today's names.
+fn network(
+    layout: &Layout,
+    tensors: HashMap<String, Tensor>,
+) -> Result<(UnetConfig, HashMap<String, Tensor>)> {
+    if let Some(path) = &layout.config {
+        let config: UnetConfig = files::read_json(path)?;
+        match config.other.get("_class_name") {
+            None => {}
+            Some(name) if name == "UNet2DModel" => {}
+            Some(name) => {
+                let refused = Error::unsupported("_class_name", name, "UNet2DModel");
+                return Err(Error::file(path, refused));
+            }
+        }
+        return Ok((config, names::modern(tensors)));
+    }
+    if !names::is_ermongroup(&tensors) {
+        let message = "no config.json beside it, and not a state dict of ermongroup/ddim's Model";
+        return Err(Error::file(&layout.weights, message));
+    }
+    let config = names::ermongroup_config(&tensors);
+    let tensors = names::from_ermongroup(tensors, config.block_out_channels.len())?;
+    Ok((config, tensors))
+}

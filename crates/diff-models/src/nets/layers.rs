@@ -1,0 +1,128 @@
+//! Layers: parameters together with the operation they feed.
+
+use crate::{
+    error::Result,
+    ops::{self, ConvGeometry, GroupNormSpec},
+    params::{Init, ParamBuilder},
+};
+use candle_core::Tensor;
+
+/// A convolution with bias, on `[B, H, W, I]`.
+#[derive(Clone, Debug)]
+pub struct Conv2d {
+    weight: Tensor,
+    bias: Tensor,
+    geometry: ConvGeometry,
+}
+
+impl Conv2d {
+    /// A square `kernel` from `inputs` to `outputs` channels, named `name`.
+    pub fn new(
+        builder: &mut ParamBuilder,
+        name: &str,
+        (inputs, outputs): (usize, usize),
+        kernel: usize,
+        geometry: ConvGeometry,
+    ) -> Result<Self> {
+        let fan_in = Init::FanIn(inputs * kernel * kernel);
+        builder.under(name, |b| {
+            let weight = b.param("weight", (outputs, inputs, kernel, kernel), fan_in)?;
+            Ok(Conv2d { weight, bias: b.param("bias", outputs, fan_in)?, geometry })
+        })
+    }
+
+    /// Convolves `x` `[B, H, W, I]` to `[B, H', W', O]`.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        ops::conv2d(x, &self.weight, &self.bias, self.geometry)
+    }
+
+    /// Multiply-adds for one output image of `pixels`.
+    pub fn multiply_adds(&self, pixels: usize) -> u64 {
+        self.weight.elem_count() as u64 * pixels as u64
+    }
+}
+
+/// A linear layer with bias, on rows `[..., in]`.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Linear {
+    /// From `inputs` to `outputs` features, named `name`.
+    pub fn new(
+        builder: &mut ParamBuilder,
+        name: &str,
+        (inputs, outputs): (usize, usize),
+    ) -> Result<Self> {
+        let fan_in = Init::FanIn(inputs);
+        builder.under(name, |b| {
+            let weight = b.param("weight", (outputs, inputs), fan_in)?;
+            Ok(Linear { weight, bias: b.param("bias", outputs, fan_in)? })
+        })
+    }
+
+    /// Maps `[..., in]` to `[..., out]`.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        ops::linear(x, &self.weight, &self.bias)
+    }
+
+    /// Multiply-adds for `rows` rows.
+    pub fn multiply_adds(&self, rows: usize) -> u64 {
+        self.weight.elem_count() as u64 * rows as u64
+    }
+}
+
+/// A group norm with scale and offset per channel, on `[B, H, W, C]`.
+#[derive(Clone, Debug)]
+pub struct GroupNorm {
+    weight: Tensor,
+    bias: Tensor,
+    spec: GroupNormSpec,
+}
+
+impl GroupNorm {
+    /// Over `channels`, named `name`.
+    pub fn new(
+        builder: &mut ParamBuilder,
+        name: &str,
+        channels: usize,
+        spec: GroupNormSpec,
+    ) -> Result<Self> {
+        builder.under(name, |b| {
+            let weight = b.param("weight", channels, Init::Ones)?;
+            Ok(GroupNorm { weight, bias: b.param("bias", channels, Init::Zeros)?, spec })
+        })
+    }
+
+    /// Normalises `x`.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        ops::group_norm(x, &self.weight, &self.bias, self.spec)
+    }
+
+    /// Normalises `x` and applies SiLU.
+    pub fn forward_silu(&self, x: &Tensor) -> Result<Tensor> {
+        ops::group_norm_silu(x, &self.weight, &self.bias, self.spec)
+    }
+}
+
+/// A table with one row per class.
+#[derive(Clone, Debug)]
+pub struct Embedding {
+    table: Tensor,
+}
+
+impl Embedding {
+    /// `rows` rows of `width`, named `name`.
+    pub fn new(builder: &mut ParamBuilder, name: &str, rows: usize, width: usize) -> Result<Self> {
+        let table = builder.under(name, |b| b.param("weight", (rows, width), Init::Normal))?;
+        Ok(Embedding { table })
+    }
+
+    /// The rows of `labels`, `[labels, width]`.
+    pub fn forward(&self, labels: &[u32]) -> Result<Tensor> {
+        let labels = Tensor::new(labels, self.table.device())?;
+        Ok(self.table.index_select(&labels, 0)?)
+    }
+}

@@ -1,0 +1,139 @@
+//! The two blocks a level is made of: residual convolutions and self-attention.
+
+use super::config::UnetConfig;
+use crate::{
+    Context,
+    error::Result,
+    nets::layers::{Conv2d, GroupNorm, Linear},
+    ops::{self, ConvGeometry, GroupNormSpec},
+    params::ParamBuilder,
+};
+use candle_core::Tensor;
+
+/// diffusers' `ResnetBlock2D`: norm, SiLU, convolution, plus time, norm, SiLU, dropout,
+/// convolution, plus input.
+#[derive(Clone, Debug)]
+pub(super) struct ResnetBlock {
+    norm1: GroupNorm,
+    conv1: Conv2d,
+    time: Linear,
+    norm2: GroupNorm,
+    conv2: Conv2d,
+    shortcut: Option<Conv2d>,
+    dropout: f64,
+    /// Tells this block's dropout masks from other blocks'.
+    layer: u16,
+    /// Divides the sum at the end.
+    scale: f64,
+}
+
+impl ResnetBlock {
+    pub(super) fn new(
+        builder: &mut ParamBuilder,
+        index: usize,
+        (inputs, outputs): (usize, usize),
+        config: &UnetConfig,
+        scale: f64,
+    ) -> Result<Self> {
+        let norm = GroupNormSpec { groups: config.norm_num_groups, eps: config.norm_eps };
+        let same = ConvGeometry::same(3);
+        builder.under(index, |b| {
+            Ok(ResnetBlock {
+                layer: b.shapes().len() as u16,
+                dropout: config.dropout,
+                scale,
+                norm1: GroupNorm::new(b, "norm1", inputs, norm)?,
+                conv1: Conv2d::new(b, "conv1", (inputs, outputs), 3, same)?,
+                time: Linear::new(b, "time_emb_proj", (config.time_width(), outputs))?,
+                norm2: GroupNorm::new(b, "norm2", outputs, norm)?,
+                conv2: Conv2d::new(b, "conv2", (outputs, outputs), 3, same)?,
+                shortcut: match inputs == outputs {
+                    true => None,
+                    false => Some(Conv2d::new(
+                        b,
+                        "conv_shortcut",
+                        (inputs, outputs),
+                        1,
+                        ConvGeometry::same(1),
+                    )?),
+                },
+            })
+        })
+    }
+
+    /// `time` is the activated time embedding `[B, time_width]`.
+    pub(super) fn forward(&self, x: &Tensor, time: &Tensor, context: &Context) -> Result<Tensor> {
+        let h = self.conv1.forward(&self.norm1.forward_silu(x)?)?;
+        let time = self.time.forward(time)?.unsqueeze(1)?.unsqueeze(1)?;
+        let h = self.norm2.forward_silu(&h.broadcast_add(&time)?)?;
+        let h = self.conv2.forward(&ops::dropout(&h, self.dropout, context, self.layer)?)?;
+        let skip = match &self.shortcut {
+            None => x.clone(),
+            Some(shortcut) => shortcut.forward(x)?,
+        };
+        rescale((skip + h)?, self.scale)
+    }
+
+    pub(super) fn multiply_adds(&self, pixels: usize) -> u64 {
+        let shortcut = self.shortcut.as_ref().map_or(0, |s| s.multiply_adds(pixels));
+        let convs = self.conv1.multiply_adds(pixels) + self.conv2.multiply_adds(pixels);
+        convs + shortcut + self.time.multiply_adds(1)
+    }
+}
+
+/// diffusers' `Attention` over the pixels of a map, with residual connection.
+#[derive(Clone, Debug)]
+pub(super) struct AttentionBlock {
+    norm: GroupNorm,
+    to_q: Linear,
+    to_k: Linear,
+    to_v: Linear,
+    to_out: Linear,
+    channels: usize,
+    heads: usize,
+    /// Divides the sum at the end.
+    scale: f64,
+}
+
+impl AttentionBlock {
+    pub(super) fn new(
+        builder: &mut ParamBuilder,
+        index: usize,
+        channels: usize,
+        groups: usize,
+        config: &UnetConfig,
+        scale: f64,
+    ) -> Result<Self> {
+        let norm = GroupNormSpec { groups, eps: config.norm_eps };
+        let width = (channels, channels);
+        builder.under(index, |b| {
+            Ok(AttentionBlock {
+                norm: GroupNorm::new(b, "group_norm", channels, norm)?,
+                to_q: Linear::new(b, "to_q", width)?,
+                to_k: Linear::new(b, "to_k", width)?,
+                to_v: Linear::new(b, "to_v", width)?,
+                to_out: b.under("to_out", |b| Linear::new(b, "0", width))?,
+                channels,
+                heads: channels / config.attention_head_dim.unwrap_or(channels),
+                scale,
+            })
+        })
+    }
+
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let (batch, height, width, channels) = x.dims4()?;
+        let tokens = self.norm.forward(x)?.reshape((batch, height * width, channels))?;
+        let (q, k) = (self.to_q.forward(&tokens)?, self.to_k.forward(&tokens)?);
+        let mixed = ops::attention(&q, &k, &self.to_v.forward(&tokens)?, self.heads)?;
+        let out = self.to_out.forward(&mixed)?.reshape(x.shape())?;
+        rescale((x + out)?, self.scale)
+    }
+
+    pub(super) fn multiply_adds(&self, pixels: usize) -> u64 {
+        4 * self.to_q.multiply_adds(pixels) + 2 * (pixels * pixels * self.channels) as u64
+    }
+}
+
+fn rescale(sum: Tensor, scale: f64) -> Result<Tensor> {
+    Ok(if scale == 1.0 { sum } else { (sum / scale)? })
+}

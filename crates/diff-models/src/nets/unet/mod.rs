@@ -1,0 +1,252 @@
+//! The DDPM U-Net (Ho et al., 2020), as diffusers' `UNet2DModel` spells it.
+
+mod blocks;
+mod config;
+mod levels;
+
+pub use config::{SampleSize, UnetConfig};
+
+use crate::{
+    Condition, Context, Denoiser, Mean, Prediction, Second,
+    error::{Error, Result},
+    nets::layers::{Conv2d, Embedding, GroupNorm, Linear},
+    ops::{self, ConvGeometry, GroupNormSpec, TimeEmbedding},
+    params::ParamBuilder,
+};
+use candle_core::Tensor;
+use levels::{DownLevel, Middle, UpLevel};
+use serde::{Deserialize, Serialize};
+
+/// What a network's output means; the names are diffusers'.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PredictionType {
+    /// The noise.
+    #[default]
+    Epsilon,
+    /// The clean image.
+    Sample,
+    /// sqrt(abar) eps - sqrt(1-abar) x_0.
+    VPrediction,
+}
+
+/// The network.
+#[derive(Clone, Debug)]
+pub struct Unet {
+    config: UnetConfig,
+    prediction: PredictionType,
+    conv_in: Conv2d,
+    time1: Linear,
+    time2: Linear,
+    classes: Option<Embedding>,
+    down: Vec<DownLevel>,
+    middle: Option<Middle>,
+    up: Vec<UpLevel>,
+    norm_out: GroupNorm,
+    conv_out: Conv2d,
+}
+
+impl Unet {
+    /// Builds the network; it predicts noise until [`Unet::predicting`] says otherwise.
+    ///
+    /// # Errors
+    /// When the configuration is impossible or not supported. Weights that do not fit are
+    /// reported by [`ParamBuilder::finish`].
+    pub fn new(config: UnetConfig, builder: &mut ParamBuilder) -> Result<Self> {
+        config.check()?;
+        let widths = config.block_out_channels.clone();
+        let (first, last, time) = (widths[0], widths[widths.len() - 1], config.time_width());
+        let norm = GroupNormSpec { groups: config.norm_num_groups, eps: config.norm_eps };
+        let same = ConvGeometry::same(3);
+        // The order is PyTorch's registration order, hence the middle after the way up.
+        let conv_in = Conv2d::new(builder, "conv_in", (config.in_channels, first), 3, same)?;
+        let (time1, time2) = builder.under("time_embedding", |b| {
+            Ok((
+                Linear::new(b, "linear_1", (first, time))?,
+                Linear::new(b, "linear_2", (time, time))?,
+            ))
+        })?;
+        let classes = match config.num_class_embeds {
+            None => None,
+            Some(rows) => Some(Embedding::new(builder, "class_embedding", rows, time)?),
+        };
+        let down = builder.under("down_blocks", |b| {
+            (0..widths.len()).map(|level| DownLevel::new(b, level, &config)).collect()
+        })?;
+        let up = builder.under("up_blocks", |b| {
+            (0..widths.len()).map(|step| UpLevel::new(b, step, &config)).collect()
+        })?;
+        let middle = match config.mid_block_type {
+            None => None,
+            Some(_) => Some(builder.under("mid_block", |b| Middle::new(b, last, &config))?),
+        };
+        let norm_out = GroupNorm::new(builder, "conv_norm_out", first, norm)?;
+        let conv_out = Conv2d::new(builder, "conv_out", (first, config.out_channels), 3, same)?;
+        let prediction = PredictionType::default();
+        Ok(Unet {
+            config,
+            prediction,
+            conv_in,
+            time1,
+            time2,
+            classes,
+            down,
+            middle,
+            up,
+            norm_out,
+            conv_out,
+        })
+    }
+
+    /// The same network, its output read as `prediction`.
+    pub fn predicting(self, prediction: PredictionType) -> Self {
+        Unet { prediction, ..self }
+    }
+
+    /// What the output means.
+    pub fn prediction_type(&self) -> PredictionType {
+        self.prediction
+    }
+
+    /// The configuration the network was built from.
+    pub fn config(&self) -> &UnetConfig {
+        &self.config
+    }
+
+    /// The raw network: `x` `[B, in_channels, H, W]` and one `network_time` per row (counted from
+    /// 0, as in training) to `[B, out_channels, H, W]`.
+    ///
+    /// # Errors
+    /// When a shape, the number of times, or the condition does not fit the network.
+    pub fn forward_network(
+        &self,
+        x: &Tensor,
+        network_time: &[f64],
+        condition: &Condition,
+        context: &Context,
+    ) -> Result<Tensor> {
+        self.check_input(x, network_time)?;
+        let time = self.embed(x, network_time, condition)?;
+        let x = match self.config.center_input_sample {
+            true => ((x * 2.0)? - 1.0)?,
+            false => x.clone(),
+        };
+        let mut h = self.conv_in.forward(&x.permute((0, 2, 3, 1))?.contiguous()?)?;
+        let mut skips = vec![h.clone()];
+        for level in &self.down {
+            h = level.forward(h, &time, context, &mut skips)?;
+        }
+        if let Some(middle) = &self.middle {
+            h = middle.forward(h, &time, context)?;
+        }
+        for level in &self.up {
+            h = level.forward(h, &time, context, &mut skips)?;
+        }
+        let out = self.conv_out.forward(&self.norm_out.forward_silu(&h)?)?;
+        Ok(out.permute((0, 3, 1, 2))?.contiguous()?)
+    }
+
+    /// Multiply-adds of one forward pass for one image of `height` x `width`.
+    pub fn multiply_adds(&self, height: usize, width: usize) -> u64 {
+        let pixels = height * width;
+        let levels = self.down.len();
+        let down: u64 =
+            self.down.iter().enumerate().map(|(i, l)| l.multiply_adds(pixels >> (2 * i))).sum();
+        let up: u64 = self
+            .up
+            .iter()
+            .enumerate()
+            .map(|(i, l)| l.multiply_adds(pixels >> (2 * (levels - 1 - i))))
+            .sum();
+        let middle =
+            self.middle.as_ref().map_or(0, |m| m.multiply_adds(pixels >> (2 * (levels - 1))));
+        let ends = self.conv_in.multiply_adds(pixels) + self.conv_out.multiply_adds(pixels);
+        ends + self.time1.multiply_adds(1) + self.time2.multiply_adds(1) + down + middle + up
+    }
+
+    fn check_input(&self, x: &Tensor, network_time: &[f64]) -> Result<()> {
+        let Ok((batch, channels, height, width)) = x.dims4() else {
+            return Err(Error::Input(format!("x: expected [B, C, H, W], got {:?}", x.dims())));
+        };
+        if channels != self.config.in_channels {
+            let expected = self.config.in_channels;
+            return Err(Error::Input(format!(
+                "x has {channels} channels, the network takes {expected} (shape {:?})",
+                x.dims()
+            )));
+        }
+        let factor = 1 << (self.down.len() - 1);
+        if height == 0 || width == 0 || height % factor != 0 || width % factor != 0 {
+            return Err(Error::Input(format!(
+                "x is {height} x {width}: this network needs multiples of {factor}"
+            )));
+        }
+        if network_time.len() != batch {
+            return Err(Error::Input(format!(
+                "{} times for a batch of {batch} rows",
+                network_time.len()
+            )));
+        }
+        Ok(())
+    }
+
+    /// The activated embedding of time and class, `[B, time_width]`.
+    fn embed(&self, x: &Tensor, network_time: &[f64], condition: &Condition) -> Result<Tensor> {
+        if condition.image.is_some() {
+            return Err(Error::Input("this network takes no conditioning image".into()));
+        }
+        let spec = TimeEmbedding {
+            width: self.config.block_out_channels[0],
+            flip_sin_to_cos: self.config.flip_sin_to_cos,
+            freq_shift: self.config.freq_shift,
+        };
+        let waves = ops::timestep_embedding(network_time, spec, x.dtype(), x.device())?;
+        let time = self.time2.forward(&ops::silu(&self.time1.forward(&waves)?)?)?;
+        let embedding = match (&self.classes, &condition.class, self.config.num_class_embeds) {
+            (None, None, _) => time,
+            (Some(table), Some(labels), Some(rows)) => {
+                check_labels(labels, network_time.len(), rows)?;
+                (time + table.forward(labels)?)?
+            }
+            (None, Some(_), _) => {
+                return Err(Error::Input(
+                    "class labels given, but the network has no classes".into(),
+                ));
+            }
+            _ => return Err(Error::Input("the network needs a class label per row".into())),
+        };
+        ops::silu(&embedding)
+    }
+}
+
+impl Denoiser for Unet {
+    fn forward(
+        &self,
+        x: &Tensor,
+        t: &[f64],
+        condition: &Condition,
+        context: &Context,
+    ) -> Result<Prediction> {
+        let times: Vec<f64> = t.iter().map(|t| diff_core::time::network_time(*t)).collect();
+        let out = self.forward_network(x, &times, condition, context)?;
+        let mean = match self.prediction {
+            PredictionType::Epsilon => Mean::Eps(out),
+            PredictionType::Sample => Mean::X0(out),
+            PredictionType::VPrediction => Mean::V(out),
+        };
+        Ok(Prediction { mean, second: Second::None })
+    }
+}
+
+fn check_labels(labels: &[u32], batch: usize, classes: usize) -> Result<()> {
+    if labels.len() != batch {
+        return Err(Error::Input(format!(
+            "{} class labels for a batch of {batch} rows",
+            labels.len()
+        )));
+    }
+    match labels.iter().find(|label| **label as usize >= classes) {
+        Some(label) => Err(Error::Input(format!("class label {label}: expected 0..{classes}"))),
+        None => Ok(()),
+    }
+}

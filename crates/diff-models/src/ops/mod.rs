@@ -1,0 +1,44 @@
+//! The operations networks are built from.
+//!
+//! All of them take and return contiguous channels-last tensors `[B, H, W, C]` (or rows
+//! `[..., C]`) in f32 or f64, are differentiable in every tensor argument, and give row i of a
+//! batch the same bits whatever the batch holds besides. candle has operations that cut the
+//! gradient or compute a wrong one without an error (`softmax_last_dim`, `layer_norm`,
+//! `upsample_nearest2d`, pooling); none of those is used here.
+
+mod activation;
+mod attention;
+mod conv;
+mod dropout;
+mod embedding;
+mod linear;
+mod matmul;
+mod norm;
+mod resample;
+
+pub use activation::silu;
+pub use attention::{attention, softmax};
+pub use conv::{ConvGeometry, conv2d};
+pub use dropout::dropout;
+pub use embedding::{TimeEmbedding, timestep_embedding};
+pub use linear::linear;
+pub use matmul::matmul;
+pub use norm::{GroupNormSpec, group_norm, group_norm_silu};
+pub use resample::upsample_nearest2x;
+
+use crate::error::{Error, Result};
+use candle_core::Tensor;
+
+/// The four dimensions of a channels-last tensor.
+fn bhwc(op: &str, x: &Tensor) -> Result<(usize, usize, usize, usize)> {
+    x.dims4().map_err(|_| Error::Input(format!("{op}: expected [B, H, W, C], got {:?}", x.dims())))
+}
+
+/// An error naming the operation and the two shapes that do not fit.
+fn mismatch(op: &str, x: &Tensor, name: &str, other: &Tensor) -> Error {
+    Error::Input(format!(
+        "{op}: {name} of shape {:?} does not fit input {:?}",
+        other.dims(),
+        x.dims()
+    ))
+}

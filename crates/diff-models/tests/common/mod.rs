@@ -1,0 +1,61 @@
+//! What the golden tests share: the fill rules of `tests/golden/fill.py` and relative distances.
+// Every test binary uses its part.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+
+use candle_core::{DType, Device, Shape, Tensor};
+use std::collections::HashMap;
+
+/// Tensors for `shapes`: element i of the key numbered n is 0.05 sin(0.37 i + 1.3 n), plus 1 for
+/// norm scales.
+pub fn fill(shapes: &[(String, Shape)]) -> HashMap<String, Tensor> {
+    by_rule(shapes, |_, i, n| 0.05 * (0.37 * i + 1.3 * n).sin())
+}
+
+/// Tensors for `shapes` with the spread of a fresh network.
+pub fn scatter(shapes: &[(String, Shape)]) -> HashMap<String, Tensor> {
+    by_rule(shapes, |dims, i, n| {
+        let u = 43758.5453 * (0.7 * i + 1.3 * n).sin();
+        let fan_in: usize = dims.iter().skip(1).product();
+        let scale = if dims.len() > 1 { (3.0 / fan_in as f64).sqrt() } else { 0.1 };
+        (2.0 * (u - u.floor()) - 1.0) * scale
+    })
+}
+
+fn by_rule(
+    shapes: &[(String, Shape)],
+    rule: impl Fn(&[usize], f64, f64) -> f64,
+) -> HashMap<String, Tensor> {
+    let mut sorted: Vec<&(String, Shape)> = shapes.iter().collect();
+    sorted.sort_by(|a, b| a.0.as_bytes().cmp(b.0.as_bytes()));
+    let tensor = |(n, (name, shape)): (usize, &(String, Shape))| {
+        let one = if shape.rank() == 1 && name.ends_with("weight") { 1.0 } else { 0.0 };
+        let value = |i: usize| (rule(shape.dims(), i as f64, n as f64) + one) as f32;
+        let values: Vec<f32> = (0..shape.elem_count()).map(value).collect();
+        (name.clone(), Tensor::from_vec(values, shape, &Device::Cpu).unwrap())
+    };
+    sorted.into_iter().enumerate().map(tensor).collect()
+}
+
+/// Element i is sin(step i + start).
+pub fn wave(shape: &[usize], step: f64, start: f64) -> Tensor {
+    let count: usize = shape.iter().product();
+    let values: Vec<f32> = (0..count).map(|i| (step * i as f64 + start).sin() as f32).collect();
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
+/// All values, flattened.
+pub fn values(x: &Tensor) -> Vec<f64> {
+    x.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1().unwrap()
+}
+
+/// The Euclidean norm.
+pub fn norm(x: &[f64]) -> f64 {
+    x.iter().map(|v| v * v).sum::<f64>().sqrt()
+}
+
+/// ||a - b|| / ||b||.
+pub fn relative(a: &[f64], b: &[f64]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let difference: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
+    norm(&difference) / norm(b)
+}

@@ -1,0 +1,93 @@
+//! The loss and gradient of a checkpoint on given inputs, for comparison with other
+//! implementations.
+
+use crate::{
+    Error, Result,
+    data::Batch,
+    draws::{GivenDraws, whole_numbers},
+    objective::{NoiseObjective, scalar},
+    optim::Gradients,
+};
+use candle_core::{DType, Device, Tensor};
+use diff_models::{Denoiser, params::Params};
+use serde::Serialize;
+use std::{collections::BTreeMap, collections::HashMap, path::Path};
+
+/// What was measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct Measured {
+    /// L_simple.
+    pub simple: Option<f64>,
+    /// L_sa; none where the objective has no such term.
+    pub sa: Option<f64>,
+    /// The weighted sum that is minimised.
+    pub total: f64,
+    /// L2 norm of the gradient of `total` by parameter.
+    pub grad_norms: BTreeMap<String, f64>,
+}
+
+/// The inputs of a measurement.
+pub struct Inputs {
+    batch: Batch,
+    draws: GivenDraws,
+}
+
+impl Inputs {
+    /// Reads `x0` `[B, C, H, W]`, `t` `[B]` (paper time) and `noise` `[K, B, C, H, W]`, and optionally
+    /// `class` `[B]`, from a safetensors file.
+    ///
+    /// # Errors
+    /// When the file does not read, or a tensor is missing or has another rank or batch.
+    pub fn read(path: &Path, device: &Device) -> Result<Self> {
+        let wrong = |message: String| Error::Input { path: path.to_path_buf(), message };
+        let tensors =
+            candle_core::safetensors::load(path, device).map_err(|e| wrong(e.to_string()))?;
+        let x0 = tensor(&tensors, "x0").map_err(wrong)?.to_dtype(DType::F32)?;
+        let noise = tensor(&tensors, "noise").map_err(wrong)?.to_dtype(DType::F32)?;
+        let times = whole_numbers(tensor(&tensors, "t").map_err(wrong)?)?;
+        if x0.rank() != 4 {
+            return Err(wrong(format!("x0 has shape {:?}, expected [B, C, H, W]", x0.dims())));
+        }
+        if noise.rank() != 5 || noise.dims()[1..] != *x0.dims() {
+            let found = (noise.dims(), x0.dims());
+            return Err(wrong(format!(
+                "noise has shape {:?}, expected [K, B, C, H, W] over x0's {:?}",
+                found.0, found.1
+            )));
+        }
+        let labels = match tensors.get("class") {
+            None => None,
+            Some(class) => Some(whole_numbers(class)?.into_iter().map(|c| c as u32).collect()),
+        };
+        let indices = (0..x0.dim(0)? as u64).collect();
+        Ok(Inputs { batch: Batch { x0, labels, indices }, draws: GivenDraws { times, noise } })
+    }
+}
+
+fn tensor<'a>(tensors: &'a HashMap<String, Tensor>, name: &str) -> Result<&'a Tensor, String> {
+    tensors.get(name).ok_or_else(|| {
+        let mut found: Vec<&str> = tensors.keys().map(String::as_str).collect();
+        found.sort_unstable();
+        format!("no tensor `{name}`; found {found:?}")
+    })
+}
+
+/// Measures `objective` for a network in evaluation mode (no dropout).
+pub fn measure(
+    objective: &mut NoiseObjective,
+    model: &(dyn Denoiser + 'static),
+    params: &Params,
+    inputs: &Inputs,
+) -> Result<Measured> {
+    let loss = objective.loss(model, &inputs.batch, &inputs.draws)?;
+    let part = |name: &str| match loss.parts.iter().find(|(n, _)| *n == name) {
+        Some((_, value)) => scalar(value).map(Some),
+        None => Ok(None),
+    };
+    Ok(Measured {
+        simple: part("simple")?,
+        sa: part("sa")?,
+        total: scalar(&loss.total)?,
+        grad_norms: Gradients::of(&loss.total, params)?.norms()?.into_iter().collect(),
+    })
+}
