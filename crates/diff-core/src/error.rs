@@ -22,7 +22,7 @@ pub enum Error {
         message: String,
     },
     /// A file that could not be read or written.
-    #[error("{}: {action}: {source}", path.display())]
+    #[error("{}: cannot {action}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,

@@ -5,15 +5,19 @@
 
 pub mod cli;
 pub mod config;
+pub mod discrete;
 mod error;
 pub mod gap;
+pub mod kl;
 pub mod peers;
 pub mod plot;
 pub mod posterior;
 pub mod progress;
+pub mod report;
 pub mod rng;
 pub mod save;
 pub mod schedule;
+pub mod table;
 pub mod time;
 pub mod trajectory;
 

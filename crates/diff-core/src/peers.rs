@@ -27,7 +27,8 @@ pub enum PeerTrajectory {
     },
     /// diffusers `linspace`: round(linspace(0, T-1, S)) + 1; S = 1 is time 1.
     DiffusersLinspace,
-    /// diffusers `trailing`: round(T - i T/S), ascending.
+    /// diffusers `trailing`: round(T - i T/S), ascending. For some S (61 of 1000) rounding makes
+    /// diffusers end with one more call, at network time -1; that entry is left out.
     DiffusersTrailing,
     /// guided-diffusion, one section "S": round(i (T-1)/(S-1)) + 1, the stride summed up.
     Guided,
@@ -59,7 +60,8 @@ impl PeerTrajectory {
             }
             PeerTrajectory::BaoPower(power) => bao_power(self, power, steps, timesteps)?,
             PeerTrajectory::DiffusersLeading { offset } => {
-                (0..steps).map(|i| i * (timesteps / steps) + offset.saturating_add(1)).collect()
+                let first = offset.saturating_add(1);
+                (0..steps).map(|i| first.saturating_add(i * (timesteps / steps))).collect()
             }
             PeerTrajectory::DiffusersLinspace => linspace((timesteps - 1) as f64, steps)
                 .map(|k| k.round_ties_even() as usize + 1)
@@ -129,7 +131,8 @@ fn diffusers_trailing(steps: usize, timesteps: usize) -> Vec<usize> {
     let count = (top / ratio).ceil() as usize;
     // arange multiplies the difference of its first two values, not the step it was given.
     let delta = (top - ratio) - top;
-    (0..count).rev().map(|i| (top + i as f64 * delta).round_ties_even() as usize).collect()
+    let ideal = (0..count).rev().map(|i| top + i as f64 * delta);
+    ideal.map(|time| time.round_ties_even() as usize).filter(|time| *time > 0).collect()
 }
 
 fn guided_ddim(steps: usize, timesteps: usize) -> Result<Vec<usize>> {

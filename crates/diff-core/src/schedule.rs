@@ -3,6 +3,7 @@
 
 mod spec;
 
+pub(crate) use spec::MOST_TIMESTEPS;
 pub use spec::{ScheduleKind, ScheduleSpec};
 
 use crate::{
@@ -172,6 +173,11 @@ impl Schedule {
     /// alpha_bar_t, the product of alpha_1..alpha_t, t in 0..=T.
     pub fn alpha_bar(&self, t: usize) -> f64 {
         self.alpha_bars[t]
+    }
+
+    /// 1 - alpha_bar_t, t in 0..=T, without the digits that the subtraction would lose.
+    pub fn one_minus_alpha_bar(&self, t: usize) -> f64 {
+        self.noise[t]
     }
 
     /// alpha_bar at a real time in [0, T] (others are clamped): exact at whole times, between them

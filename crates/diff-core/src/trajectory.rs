@@ -4,6 +4,7 @@ use crate::{
     config::nearest,
     error::{Error, Result},
     peers::PeerTrajectory,
+    schedule::MOST_TIMESTEPS,
 };
 
 /// Exactly S strictly increasing members of 1..=T.
@@ -194,8 +195,11 @@ fn listed(text: &str, steps: usize, timesteps: usize) -> Result<Vec<usize>> {
     Ok(times)
 }
 
-/// Refuses S = 0 and S > T.
+/// Refuses S = 0, S > T, and a T that no schedule has.
 pub(crate) fn check_steps(steps: usize, timesteps: usize) -> Result<()> {
+    if timesteps > MOST_TIMESTEPS {
+        return Err(Error::argument("timesteps", timesteps, format!("at most {MOST_TIMESTEPS}")));
+    }
     if (1..=timesteps).contains(&steps) {
         return Ok(());
     }

@@ -153,9 +153,18 @@ impl Default for ScheduleSpec {
 }
 
 /// More steps than anyone trains with; keeps a mistyped T from exhausting memory.
-const MOST_TIMESTEPS: usize = 1_000_000;
+pub(crate) const MOST_TIMESTEPS: usize = 1_000_000;
 
 impl ScheduleSpec {
+    /// b0 and b1 in force: as given, or the default of the kind; `None` where it does not use one.
+    pub fn bounds(&self) -> (Option<f64>, Option<f64>) {
+        let (reads_start, reads_end) = self.kind.reads();
+        (
+            reads_start.then(|| self.beta_start.unwrap_or(1e-4)),
+            reads_end.then(|| self.beta_end.unwrap_or(0.02)),
+        )
+    }
+
     /// Refuses a T out of range and fields that the kind does not read or that are out of range.
     pub(super) fn check(&self) -> Result<()> {
         let interpolates = matches!(
@@ -204,12 +213,13 @@ impl ScheduleSpec {
     }
 
     fn unused(&self, name: &str, value: impl ToString) -> Error {
-        Error::argument(name, value, format!("nothing: kind {} does not use it", self.kind))
+        Error::argument(name, value, format!("no value: kind {} does not use it", self.kind))
     }
 
     /// beta_1..beta_T of a named family; `None` for kind custom.
     pub(super) fn family_betas(&self) -> Option<Vec<f64>> {
-        let (b0, b1) = (self.beta_start.unwrap_or(1e-4), self.beta_end.unwrap_or(0.02));
+        let (b0, b1) = self.bounds();
+        let (b0, b1) = (b0.unwrap_or_default(), b1.unwrap_or_default());
         let count = self.timesteps as f64;
         // Position of t between the ends; exact at both.
         let between = |t: usize, a: f64, b: f64| {
@@ -247,4 +257,89 @@ impl ScheduleSpec {
 
 fn squared_cosine(t: usize, count: f64) -> f64 {
     ((t as f64 / count + 0.008) / 1.008 * std::f64::consts::FRAC_PI_2).cos().powi(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Schedule;
+
+    fn refused(spec: ScheduleSpec) -> String {
+        let error = Schedule::new(&spec).unwrap_err();
+        assert!(error.is_usage());
+        error.to_string()
+    }
+
+    fn spec(kind: ScheduleKind, timesteps: usize) -> ScheduleSpec {
+        ScheduleSpec { kind, timesteps, ..ScheduleSpec::default() }
+    }
+
+    #[test]
+    fn names_and_aliases_are_read_and_written() {
+        for kind in ScheduleKind::ALL {
+            assert_eq!(kind.to_string().parse::<ScheduleKind>().unwrap(), kind);
+            let json = serde_json::to_string(&kind).unwrap();
+            assert_eq!(json, format!("\"{kind}\""));
+            assert_eq!(serde_json::from_str::<ScheduleKind>(&json).unwrap(), kind);
+        }
+        for (alias, kind) in [
+            ("quad", ScheduleKind::Quadratic),
+            ("const", ScheduleKind::Constant),
+            ("vpsde", ScheduleKind::VpSde),
+            ("vp_sde", ScheduleKind::VpSde),
+            ("Linear_Scaled", ScheduleKind::LinearScaled),
+        ] {
+            assert_eq!(alias.parse::<ScheduleKind>().unwrap(), kind);
+        }
+        let error = "cosin".parse::<ScheduleKind>().unwrap_err().to_string();
+        assert!(error.contains("did you mean `cosine`"), "{error}");
+    }
+
+    #[test]
+    fn a_field_that_the_kind_does_not_use_is_refused() {
+        for kind in [ScheduleKind::Cosine, ScheduleKind::Jsd, ScheduleKind::Constant] {
+            let message = refused(ScheduleSpec { beta_start: Some(1e-4), ..spec(kind, 10) });
+            assert!(message.contains("beta_start") && message.contains(kind.name()), "{message}");
+        }
+        refused(ScheduleSpec { beta_end: Some(0.02), ..spec(ScheduleKind::VpSde, 10) });
+        refused(ScheduleSpec { betas: Some(vec![0.1; 10]), ..spec(ScheduleKind::Linear, 10) });
+        refused(ScheduleSpec { alpha_bars: Some(vec![0.1]), ..spec(ScheduleKind::Cosine, 1) });
+        let unknown = serde_json::from_str::<ScheduleSpec>(r#"{"beta_begin": 0.1}"#);
+        assert!(unknown.unwrap_err().to_string().contains("beta_begin"));
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused() {
+        for timesteps in [0, 1, MOST_TIMESTEPS + 1, usize::MAX] {
+            assert!(refused(spec(ScheduleKind::Linear, timesteps)).contains("timesteps"));
+        }
+        for bad in [0.0, -0.1, 1.1, f64::NAN, f64::INFINITY] {
+            refused(ScheduleSpec { beta_end: Some(bad), ..spec(ScheduleKind::Linear, 10) });
+            assert!(Schedule::from_betas(&[0.1, bad]).is_err(), "{bad}");
+        }
+        // 20/T above 1, alpha_bar 0 before T, and 0.1^400 below the smallest f64.
+        assert!(refused(spec(ScheduleKind::LinearScaled, 10)).contains("t = 6"));
+        assert!(Schedule::from_betas(&[1.0, 0.5]).is_err());
+        assert!(Schedule::from_betas(&[0.9; 400]).unwrap_err().to_string().contains("alpha_bar"));
+        assert!(Schedule::from_betas(&[]).is_err());
+    }
+
+    #[test]
+    fn custom_lists_are_checked() {
+        for bad in [&[][..], &[1.0], &[0.5, 0.5], &[0.5, 0.6], &[0.5, 0.0, -0.1], &[0.5, f64::NAN]]
+        {
+            assert!(Schedule::from_alpha_bars(bad).unwrap_err().is_usage(), "{bad:?}");
+        }
+        assert_eq!(Schedule::from_alpha_bars(&[0.5, 0.0]).unwrap().beta(2), 1.0);
+        assert!(refused(spec(ScheduleKind::Custom, 1)).contains("neither"));
+        let one = Some(vec![0.1]);
+        let both = ScheduleSpec {
+            betas: one.clone(),
+            alpha_bars: one.clone(),
+            ..spec(ScheduleKind::Custom, 1)
+        };
+        assert!(refused(both).contains("both"));
+        let short = ScheduleSpec { betas: one, ..spec(ScheduleKind::Custom, 2) };
+        assert!(refused(short).contains("2 values"));
+    }
 }
