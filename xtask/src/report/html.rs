@@ -1,6 +1,6 @@
 //! The report as one page that needs nothing else: style, pictures and drawings are inside.
 
-use super::{Grid, GridRow, Report, base64, text};
+use super::{Grid, GridRow, Report, ValueTable, base64, text};
 use crate::reproduce::Outcome;
 
 const STYLE: &str = include_str!("style.css");
@@ -116,26 +116,30 @@ fn inline(svg: &str) -> &str {
 }
 
 fn values(report: &Report) -> String {
-    if report.values.is_empty() {
-        return String::new();
-    }
-    let names = report.value_names();
-    let words: Vec<String> = names.iter().map(|name| text::words(name)).collect();
-    let mut heading = vec!["model", "sampler", "measure", "reference"];
-    heading.extend(words.iter().map(String::as_str));
-    let rows: Vec<Vec<Td>> = report
-        .values
+    report.values.iter().map(value_table).collect()
+}
+
+fn value_table(values: &ValueTable) -> String {
+    let columns = values.columns();
+    let words: Vec<String> = columns.iter().map(|name| text::words(name)).collect();
+    let heading: Vec<&str> =
+        ["model", "sampler"].into_iter().chain(words.iter().map(String::as_str)).collect();
+    let rows: Vec<Vec<Td>> = values
+        .rows
         .iter()
         .map(|row| {
-            let words = [row.model, row.sampler, row.kind, row.reference];
-            let words = words.into_iter().map(|word| Td::Word(word.to_string()));
-            let numbers = names.iter().map(|name| text::optional(row.values.get(name).copied()));
-            words.chain(numbers.map(Td::Number)).collect()
+            let words = [row.model, row.sampler].map(|word| Td::Word(word.to_string()));
+            let numbers = columns.iter().map(|name| text::optional(row.values.get(name).copied()));
+            words.into_iter().chain(numbers.map(Td::Number)).collect()
         })
         .collect();
-    let notes: String =
-        report.notes().map(|note| format!("<p class=\"quiet\">{}</p>\n", escape(note))).collect();
-    table(&heading, &rows) + &notes
+    format!(
+        "<h3>{} <span>against {}</span></h3>\n{}<p class=\"quiet\">{}</p>\n",
+        values.kind.name(),
+        escape(values.reference),
+        table(&heading, &rows),
+        escape(values.kind.about())
+    )
 }
 
 fn settings(report: &Report) -> String {

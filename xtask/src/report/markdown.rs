@@ -1,6 +1,6 @@
 //! The report as Markdown, with its pictures beside it in `files`.
 
-use super::{Report, text};
+use super::{Report, ValueTable, text};
 use crate::reproduce::Outcome;
 
 /// The whole document.
@@ -79,24 +79,25 @@ fn training(report: &Report) -> String {
 }
 
 fn values(report: &Report) -> String {
-    if report.values.is_empty() {
-        return String::new();
-    }
-    let names = report.value_names();
-    let mut heading: Vec<String> =
-        ["model", "sampler", "measure", "reference"].map(String::from).to_vec();
-    heading.extend(names.iter().map(|name| text::words(name)));
-    let rows: Vec<Vec<String>> = report
-        .values
+    report.values.iter().map(value_table).collect::<Vec<_>>().join("\n")
+}
+
+fn value_table(values: &ValueTable) -> String {
+    let columns = values.columns();
+    let mut heading = ["model", "sampler"].map(String::from).to_vec();
+    heading.extend(columns.iter().map(|name| text::words(name)));
+    let rows: Vec<Vec<String>> = values
+        .rows
         .iter()
         .map(|row| {
-            let words = [row.model, row.sampler, row.kind, row.reference].map(String::from);
-            let numbers = names.iter().map(|name| text::optional(row.values.get(name).copied()));
+            let words = [row.model, row.sampler].map(String::from);
+            let numbers = columns.iter().map(|name| text::optional(row.values.get(name).copied()));
             words.into_iter().chain(numbers).collect()
         })
         .collect();
-    let notes: String = report.notes().map(|note| format!("\n{note}\n")).collect();
-    table(&heading, &rows) + &notes
+    let (name, about) = (values.kind.name(), values.kind.about());
+    let table = table(&heading, &rows);
+    format!("### {name} against {}\n\n{table}\n{about}\n", values.reference)
 }
 
 fn settings(report: &Report) -> String {

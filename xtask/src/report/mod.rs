@@ -12,7 +12,7 @@ use crate::{
     machine::Machine,
     reproduce::{
         Finished, Outcome,
-        experiment::Experiment,
+        experiment::{Experiment, Measure, MeasureKind, Model, Sampler},
         plan::{Cell, Subject},
         task::GRID,
     },
@@ -23,7 +23,11 @@ use curves::Chart;
 use diff_core::save::{self, io_error};
 use serde_json::Value;
 use settings::Settings;
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 /// Everything the report shows, in the order of the experiment.
 pub(crate) struct Report<'a> {
@@ -32,7 +36,7 @@ pub(crate) struct Report<'a> {
     settings: Settings,
     charts: Vec<Chart>,
     grids: Vec<GridRow<'a>>,
-    values: Vec<ValueRow<'a>>,
+    values: Vec<ValueTable<'a>>,
     cells: Vec<CellRow<'a>>,
     versions: &'a BTreeMap<String, String>,
     machine: Machine,
@@ -63,12 +67,17 @@ struct Grid<'a> {
     seconds: Option<f64>,
 }
 
+/// One measure on the samples of every model and sampler.
+struct ValueTable<'a> {
+    kind: MeasureKind,
+    reference: &'a str,
+    rows: Vec<ValueRow<'a>>,
+}
+
 /// A measure on the samples of a model by a sampler.
 struct ValueRow<'a> {
     model: &'a str,
     sampler: &'a str,
-    kind: &'static str,
-    reference: &'a str,
     values: BTreeMap<&'a str, f64>,
 }
 
@@ -93,7 +102,7 @@ impl<'a> Report<'a> {
             settings: Settings::default(),
             charts: Vec::new(),
             grids: experiment.samplers.iter().map(GridRow::empty).collect(),
-            values: Vec::new(),
+            values: experiment.measures.iter().map(ValueTable::empty).collect(),
             cells: Vec::new(),
             versions: binaries.versions(),
             machine: Machine::here(),
@@ -112,11 +121,9 @@ impl<'a> Report<'a> {
                     let names = (&experiment.models[m].name, &experiment.samplers[s].name);
                     report.grids[s].grids.push(Grid::read(names.0, names.1, done)?);
                 }
-                Subject::Value(m, s, v) => report.values.push(ValueRow {
+                Subject::Value(m, s, v) => report.values[v].rows.push(ValueRow {
                     model: &experiment.models[m].name,
                     sampler: &experiment.samplers[s].name,
-                    kind: experiment.measures[v].kind.name(),
-                    reference: &experiment.measures[v].reference,
                     values: numbers(done),
                 }),
             }
@@ -145,20 +152,6 @@ impl<'a> Report<'a> {
     /// The banner of a report whose numbers are not results.
     fn banner(&self) -> Option<&'static str> {
         (!self.experiment.evidence).then_some("Plumbing run, not evidence")
-    }
-
-    /// Names of all measured values, each once.
-    fn value_names(&self) -> Vec<&str> {
-        let mut names: Vec<&str> =
-            self.values.iter().flat_map(|row| row.values.keys().copied()).collect();
-        names.sort_unstable();
-        names.dedup();
-        names
-    }
-
-    /// What the measures are and are not, each once.
-    fn notes(&self) -> impl Iterator<Item = &'static str> {
-        self.experiment.measures.iter().map(|measure| measure.kind.about())
     }
 
     /// Cells without a result, and why.
@@ -190,7 +183,7 @@ impl<'a> Report<'a> {
 }
 
 impl<'a> ModelRow<'a> {
-    fn new(model: &'a crate::reproduce::experiment::Model, done: Option<&'a Finished>) -> Self {
+    fn new(model: &'a Model, done: Option<&'a Finished>) -> Self {
         ModelRow {
             name: &model.name,
             about: &model.about,
@@ -206,7 +199,7 @@ impl<'a> ModelRow<'a> {
 }
 
 impl<'a> GridRow<'a> {
-    fn empty(sampler: &'a crate::reproduce::experiment::Sampler) -> Self {
+    fn empty(sampler: &'a Sampler) -> Self {
         let mut about = format!("{}, {} steps", sampler.sampler, sampler.steps);
         if let Some(eta) = sampler.eta {
             about += &format!(", eta {eta}");
@@ -215,6 +208,17 @@ impl<'a> GridRow<'a> {
             about += &format!(", {trajectory} time steps");
         }
         GridRow { sampler: &sampler.name, about, grids: Vec::new() }
+    }
+}
+
+impl<'a> ValueTable<'a> {
+    fn empty(measure: &'a Measure) -> Self {
+        ValueTable { kind: measure.kind, reference: &measure.reference, rows: Vec::new() }
+    }
+
+    /// Names of the values, each once.
+    fn columns(&self) -> BTreeSet<&'a str> {
+        self.rows.iter().flat_map(|row| row.values.keys().copied()).collect()
     }
 }
 

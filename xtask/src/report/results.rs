@@ -24,13 +24,13 @@ pub(crate) fn results(report: &Report) -> Value {
             "network_calls": grid.calls,
             "file": (!grid.png.is_empty()).then(|| format!("files/{}", grid.file)),
         }))).collect::<Vec<_>>(),
-        "values": report.values.iter().map(|row| json!({
+        "values": report.values.iter().flat_map(|table| table.rows.iter().map(|row| json!({
             "model": row.model,
             "sampler": row.sampler,
-            "measure": row.kind,
-            "reference": row.reference,
+            "measure": table.kind.name(),
+            "reference": table.reference,
             "values": row.values,
-        })).collect::<Vec<_>>(),
+        }))).collect::<Vec<_>>(),
         "cells": report.cells.iter().map(|row| json!({
             "name": row.name,
             "key": row.outcome.finished().map(|done| &done.record.key),
