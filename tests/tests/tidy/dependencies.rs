@@ -1,6 +1,10 @@
-//! Which crates use which.
+//! Which crates use which, out of what `cargo metadata` prints.
+//!
+//! Read as plain JSON: the crate that knows its types turns on features of serde that nothing
+//! else here uses, and everything above serde would be built once for the binaries and once more
+//! for the tests.
 
-use cargo_metadata::{DependencyKind, Metadata};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The house from the ground up: a crate may use those before it.
@@ -10,28 +14,48 @@ const ORDER: [&str; 5] = ["diff-core", "diff-models", "diff-train", "diff-sample
 pub(crate) type Graph = BTreeMap<String, BTreeSet<String>>;
 
 /// The members of the workspace and the members they name, for whatever purpose.
-pub(crate) fn direct(metadata: &Metadata) -> Graph {
-    let packages = metadata.workspace_packages();
-    let members: BTreeSet<String> = packages.iter().map(|p| p.name.to_string()).collect();
-    let uses = |p: &cargo_metadata::Package| -> BTreeSet<String> {
-        let names = p.dependencies.iter().map(|dependency| dependency.name.clone());
-        names.filter(|name| members.contains(name)).collect()
-    };
-    packages.iter().map(|package| (package.name.to_string(), uses(package))).collect()
+pub(crate) fn direct(metadata: &Value) -> Graph {
+    let members = members(metadata);
+    let own = packages(metadata).filter(|package| members.contains(text(package, "name")));
+    own.map(|package| {
+        let uses = list(package, "dependencies").map(|dependency| text(dependency, "name"));
+        let uses = uses.filter(|name| members.contains(*name)).map(String::from).collect();
+        (text(package, "name").to_string(), uses)
+    })
+    .collect()
 }
 
 /// All packages and what they link or build with; what only tests use is left out.
-pub(crate) fn graph(metadata: &Metadata) -> Graph {
-    let name = |id| metadata[id].name.to_string();
+pub(crate) fn graph(metadata: &Value) -> Graph {
+    let names: BTreeMap<&str, &str> =
+        packages(metadata).map(|package| (text(package, "id"), text(package, "name"))).collect();
     let mut graph = Graph::new();
-    for node in metadata.resolve.iter().flat_map(|resolve| &resolve.nodes) {
-        let uses = node.deps.iter().filter(|dep| {
-            dep.dep_kinds.iter().any(|kind| kind.kind != DependencyKind::Development)
-        });
-        let names = uses.map(|dep| name(&dep.pkg));
-        graph.entry(name(&node.id)).or_default().extend(names);
+    for node in list(&metadata["resolve"], "nodes") {
+        let linked = |dep: &&Value| list(dep, "dep_kinds").any(|kind| kind["kind"] != "dev");
+        let uses = list(node, "deps").filter(linked).map(|dep| names[text(dep, "pkg")].to_string());
+        graph.entry(names[text(node, "id")].to_string()).or_default().extend(uses);
     }
     graph
+}
+
+/// The names of the workspace's members.
+pub(crate) fn members(metadata: &Value) -> BTreeSet<String> {
+    let ids: BTreeSet<&str> =
+        list(metadata, "workspace_members").filter_map(Value::as_str).collect();
+    let members = packages(metadata).filter(|package| ids.contains(text(package, "id")));
+    members.map(|package| text(package, "name").to_string()).collect()
+}
+
+fn packages(metadata: &Value) -> impl Iterator<Item = &Value> {
+    list(metadata, "packages")
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
+    value[key].as_array().unwrap_or_else(|| panic!("cargo metadata has no {key}")).iter()
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_else(|| panic!("cargo metadata has no {key}"))
 }
 
 /// Uses that point the wrong way.
@@ -78,9 +102,43 @@ pub(crate) fn linked(graph: &Graph, from: &str, prefix: &str) -> Vec<String> {
     problems
 }
 
+/// Lines of one `cargo tree` (a package, its features) that another lacks: what has other features
+/// is built again, with all that is above it.
+pub(crate) fn not_shared(tree: &str, other: &str) -> Vec<String> {
+    let packages = |tree: &str| -> BTreeSet<String> {
+        tree.lines().map(|line| line.trim_end_matches(" (*)").to_string()).collect()
+    };
+    packages(tree).difference(&packages(other)).map(|line| format!("not shared: {line}")).collect()
+}
+
+#[test]
+fn a_package_with_other_features_is_not_shared() {
+    let tests = "serde v1 default,std (*)\nserde v1 default,std\ntoml v1 ";
+    assert!(not_shared("serde v1 default,std\n", tests).is_empty());
+    assert_eq!(not_shared("serde v1 std\n", tests), ["not shared: serde v1 std"]);
+}
+
 fn example(edges: &[(&str, &[&str])]) -> Graph {
     let set = |names: &[&str]| names.iter().map(|name| name.to_string()).collect();
     edges.iter().map(|(name, uses)| (name.to_string(), set(uses))).collect()
+}
+
+#[test]
+fn what_only_tests_use_is_named_and_not_linked() {
+    let metadata = serde_json::json!({
+        "workspace_members": ["a#1", "b#1"],
+        "packages": [
+            {"id": "a#1", "name": "a", "dependencies": [{"name": "b"}, {"name": "x"}]},
+            {"id": "b#1", "name": "b", "dependencies": []},
+            {"id": "x#1", "name": "x", "dependencies": []},
+        ],
+        "resolve": {"nodes": [{"id": "a#1", "deps": [
+            {"pkg": "b#1", "dep_kinds": [{"kind": "dev"}]},
+            {"pkg": "x#1", "dep_kinds": [{"kind": "dev"}, {"kind": null}]},
+        ]}]},
+    });
+    assert_eq!(direct(&metadata), example(&[("a", &["b"]), ("b", &[])]));
+    assert_eq!(graph(&metadata), example(&[("a", &["x"])]));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the documents promise.
 
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// The README's commands, by the marker above their code block.
 const COMMANDS: [(&str, &str); 2] =
@@ -25,7 +26,7 @@ pub(crate) fn without_version(changelog: &str, version: &str) -> Vec<String> {
 }
 
 /// Names that a document does not mention as code.
-pub(crate) fn unnamed(path: &str, text: &str, names: &[String]) -> Vec<String> {
+pub(crate) fn unnamed(path: &str, text: &str, names: &BTreeSet<String>) -> Vec<String> {
     let missing = names.iter().filter(|name| !text.contains(&format!("`{name}`")));
     missing.map(|name| format!("{path}: does not mention `{name}`")).collect()
 }
@@ -71,7 +72,7 @@ fn a_changelog_behind_the_version_is_found() {
 
 #[test]
 fn a_crate_nobody_mentions_is_found() {
-    let names = ["a".to_string(), "b".to_string()];
+    let names = BTreeSet::from(["a".to_string(), "b".to_string()]);
     assert_eq!(unnamed("X", "only `a`, and b in passing", &names).len(), 1);
 }
 

@@ -8,6 +8,7 @@ mod documents;
 mod files;
 mod manifests;
 
+use serde_json::Value;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -46,14 +47,12 @@ fn tracked() -> Vec<(String, String)> {
 }
 
 /// The workspace and its dependencies on this kind of machine.
-fn metadata() -> cargo_metadata::Metadata {
+fn metadata() -> Value {
     let version = output("rustc", &["-vV"]);
-    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap().to_string();
-    cargo_metadata::MetadataCommand::new()
-        .current_dir(root())
-        .other_options(["--filter-platform".to_string(), host])
-        .exec()
-        .unwrap()
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+    let cargo = env!("CARGO");
+    let text = output(cargo, &["metadata", "--format-version", "1", "--filter-platform", host]);
+    serde_json::from_str(&text).unwrap()
 }
 
 /// Fails with what is wrong, a line each.
@@ -76,6 +75,16 @@ fn the_light_crates_link_no_candle() {
     }
     let heavy = dependencies::linked(&graph, "diff-models", "candle");
     assert!(!heavy.is_empty(), "a graph without candle anywhere proves nothing");
+}
+
+#[test]
+fn the_tests_build_nothing_twice_that_the_main_job_has_built() {
+    let tree = |arguments: &[&str]| {
+        let common = ["tree", "--quiet", "--prefix", "none", "--format", "{p} {f}"];
+        output(env!("CARGO"), &[&common, arguments].concat())
+    };
+    let bins = ["-e", "normal,build", "-p", "diff-train", "-p", "diff-sample", "-p", "diff-eval"];
+    expect_none(dependencies::not_shared(&tree(&bins), &tree(&["--workspace"])));
 }
 
 #[test]
@@ -120,9 +129,7 @@ fn the_readme_has_its_two_commands() {
 
 #[test]
 fn the_documents_name_every_crate() {
-    let metadata = metadata();
-    let names: Vec<String> =
-        metadata.workspace_packages().iter().map(|package| package.name.to_string()).collect();
+    let names = dependencies::members(&metadata());
     for path in ["README.md", "ARCHITECTURE.md"] {
         expect_none(documents::unnamed(path, &read(path), &names));
     }
