@@ -1,1 +1,38 @@
-fn main() {}
+//! The project's chores: experiments and their reports, and continuous integration.
+//!
+//! Light on purpose: it links no tensor library and drives the other crates by their binaries.
+
+mod ci;
+mod finite;
+mod machine;
+mod process;
+mod readme;
+mod report;
+mod reproduce;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, about)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train, sample and measure what an experiment asks for, then write its report.
+    Reproduce(reproduce::Args),
+    /// Run every check that a change must pass, and print the seconds each one took.
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let result = match Args::parse().command {
+        Command::Reproduce(args) => reproduce::run(&args),
+        Command::Ci => ci::run(),
+    };
+    diff_core::cli::exit(result)
+}

@@ -1,0 +1,205 @@
+//! Running a cell, or finding that it has been run.
+//!
+//! A cell lives in `OUT/cells/NAME-KEY`; `cell.json` is written last, so a folder without it, or
+//! whose files are not those it lists, is unfinished and done again.
+
+use super::plan::Cell;
+use crate::{process, workspace::Binaries};
+use anyhow::{Context, Result, bail};
+use diff_core::save::{self, io_error};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// What `cell.json` holds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Record {
+    /// The cell's name.
+    pub(crate) name: String,
+    /// Hash of everything its result depends on.
+    pub(crate) key: String,
+    /// Key of the cell it started from.
+    pub(crate) input: Option<String>,
+    /// The binary's answer to `--version`.
+    pub(crate) version: String,
+    /// The command line.
+    pub(crate) command: String,
+    /// Wall time.
+    pub(crate) seconds: f64,
+    /// What the binary printed.
+    pub(crate) summary: Value,
+    /// SHA-256 of every file it left, by its path in the cell's folder.
+    pub(crate) outputs: BTreeMap<String, String>,
+}
+
+/// A cell with a result.
+pub(crate) struct Finished {
+    /// The content of its `cell.json`.
+    pub(crate) record: Record,
+    /// Where its files are.
+    pub(crate) folder: PathBuf,
+    /// Whether it was finished before this run.
+    pub(crate) reused: bool,
+}
+
+/// How a cell ended.
+pub(crate) enum Outcome {
+    /// With a result.
+    Done(Finished),
+    /// Without one, for this reason.
+    Failed(String),
+    /// Not begun, for this reason.
+    Skipped(String),
+}
+
+impl Outcome {
+    /// The result, if there is one.
+    pub(crate) fn finished(&self) -> Option<&Finished> {
+        match self {
+            Outcome::Done(done) => Some(done),
+            Outcome::Failed(_) | Outcome::Skipped(_) => None,
+        }
+    }
+}
+
+/// Runs `cell` on the result of its input, unless it has been run already. An error is one of
+/// the surroundings; a failure of the cell itself is an [`Outcome`].
+pub(crate) fn run(
+    cell: &Cell,
+    input: Option<&Finished>,
+    binaries: &Binaries,
+    out: &Path,
+    force: bool,
+    label: &str,
+) -> Result<Outcome> {
+    let version = binaries.version(cell.task.binary()).to_string();
+    let key = key(cell, input.map(|input| &input.record), &version)?;
+    let folder = out.join("cells").join(format!("{}-{key}", cell.name));
+    if !force && let Some(record) = finished(&folder, &key) {
+        return Ok(Outcome::Done(Finished { record, folder, reused: true }));
+    }
+    start_afresh(&folder)?;
+    cell.task.prepare(&folder)?;
+    let mut command = Command::new(binaries.path(cell.task.binary())?);
+    command.args(cell.task.arguments(&folder, input.map(|input| input.folder.as_path())));
+    let (stdout, log) = (folder.join("summary.json"), folder.join("log.txt"));
+    let ended = process::run_logged(&mut command, &stdout, &log, label)?;
+    if !ended.status.success() {
+        return Ok(Outcome::Failed(format!("{}\n{}", ended.status, process::tail(&log, 5))));
+    }
+    let (summary, outputs) = match inspect(cell, &folder, &stdout) {
+        Ok(found) => found,
+        Err(reason) => return Ok(Outcome::Failed(format!("{reason:#}"))),
+    };
+    let record = Record {
+        name: cell.name.clone(),
+        key,
+        input: input.map(|input| input.record.key.clone()),
+        version,
+        command: process::command_line(&command),
+        seconds: ended.seconds,
+        summary,
+        outputs,
+    };
+    let text = serde_json::to_string_pretty(&record)? + "\n";
+    save::atomic_bytes(&folder.join("cell.json"), text.as_bytes())?;
+    Ok(Outcome::Done(Finished { record, folder, reused: false }))
+}
+
+/// The first 16 digits of a hash of the cell's configuration, its binary, and its input.
+fn key(cell: &Cell, input: Option<&Record>, version: &str) -> Result<String> {
+    let file = match (cell.task.keyed_by(), input) {
+        (Some(file), Some(input)) => {
+            let hash = input.outputs.get(file);
+            Some(hash.with_context(|| format!("{} has no {file}", input.name))?)
+        }
+        _ => None,
+    };
+    let input = input.map(|input| &input.key);
+    let parts = (cell.task.binary(), version, cell.task.config()?, input, file);
+    let mut key = hex(&Sha256::digest(serde_json::to_vec(&parts)?));
+    key.truncate(16);
+    Ok(key)
+}
+
+/// The record in `folder`, if it is of this key and every file it lists is there and the same.
+fn finished(folder: &Path, key: &str) -> Option<Record> {
+    let text = fs::read(folder.join("cell.json")).ok()?;
+    let record: Record = serde_json::from_slice(&text).ok()?;
+    let same = |(path, hash): (&String, &String)| {
+        hash_of(&folder.join(path)).is_ok_and(|found| found == *hash)
+    };
+    (record.key == key && record.outputs.iter().all(same)).then_some(record)
+}
+
+fn start_afresh(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).map_err(io_error(folder, "remove"))?;
+    }
+    Ok(fs::create_dir_all(folder).map_err(io_error(folder, "create folder"))?)
+}
+
+/// What the binary printed and the files it left, if they are a result.
+fn inspect(cell: &Cell, folder: &Path, stdout: &Path) -> Result<(Value, BTreeMap<String, String>)> {
+    let text = fs::read(stdout).map_err(io_error(stdout, "read"))?;
+    let summary: Value = serde_json::from_slice(&text)
+        .with_context(|| format!("{} did not print one JSON object", cell.task.binary()))?;
+    let mut outputs = BTreeMap::new();
+    for name in cell.task.outputs() {
+        let path = folder.join(name);
+        if fs::metadata(&path).map_err(io_error(&path, "read"))?.len() == 0 {
+            bail!("{name} is empty");
+        }
+        outputs.insert(name.to_string(), hash_of(&path)?);
+    }
+    cell.task.check(folder, &summary)?;
+    Ok((summary, outputs))
+}
+
+fn hash_of(path: &Path) -> Result<String> {
+    let mut file = File::open(path).map_err(io_error(path, "read"))?;
+    let mut hash = Hash(Sha256::new());
+    io::copy(&mut file, &mut hash).map_err(io_error(path, "read"))?;
+    Ok(hex(&hash.0.finalize()))
+}
+
+/// A hash as the end of a pipe.
+struct Hash(Sha256);
+
+impl io::Write for Hash {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_hashes_to_its_sha_256() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("abc");
+        fs::write(&path, "abc").unwrap();
+        assert_eq!(
+            hash_of(&path).unwrap(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+}
