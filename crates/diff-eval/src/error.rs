@@ -1,0 +1,26 @@
+use std::path::PathBuf;
+
+/// What can go wrong while measuring.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An argument out of range.
+    #[error(transparent)]
+    Core(#[from] diff_core::Error),
+    /// A data set that does not open.
+    #[error(transparent)]
+    Data(#[from] diff_train::Error),
+    /// A file that does not hold pictures.
+    #[error("{}: {message}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what was expected.
+        message: String,
+    },
+    /// Two sets that cannot be compared.
+    #[error("{0}")]
+    Mismatch(String),
+}
+
+/// The result of this crate's functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

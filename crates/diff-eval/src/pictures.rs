@@ -1,0 +1,78 @@
+//! Where pictures to be judged come from.
+
+use crate::{Error, Result};
+use candle_core::{DType, npy::NpzTensors};
+use diff_core::config::nearest;
+use diff_train::data::{DataConfig, Split, open};
+use std::path::Path;
+
+/// Pictures as bytes, row-major `[n, h, w, c]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pictures {
+    /// Height, width, channels.
+    pub shape: [usize; 3],
+    /// The bytes of all pictures.
+    pub bytes: Vec<u8>,
+}
+
+impl Pictures {
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.bytes.len() / self.shape.iter().product::<usize>().max(1)
+    }
+
+    /// True when there is none.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+}
+
+/// Reads `NAME`, `NAME:train` or `NAME:test` of a data set, or `arr_0` (u8, NHWC) of an `.npz` file.
+///
+/// # Errors
+/// Names the file, key, type or shape at fault, or the split that was meant.
+pub fn read(source: &str) -> Result<Pictures> {
+    match source.ends_with(".npz") {
+        true => read_npz(Path::new(source)),
+        false => read_data(source),
+    }
+}
+
+fn read_npz(path: &Path) -> Result<Pictures> {
+    let wrong = |message: String| Error::File { path: path.to_path_buf(), message };
+    let arrays = NpzTensors::new(path).map_err(|e| wrong(e.to_string()))?;
+    let array = arrays.get("arr_0").map_err(|e| wrong(e.to_string()))?.ok_or_else(|| {
+        let mut names: Vec<&String> = arrays.names();
+        names.sort_unstable();
+        wrong(format!("no array `arr_0`; found {names:?}"))
+    })?;
+    if array.dtype() != DType::U8 || array.rank() != 4 {
+        let (dtype, dims) = (array.dtype(), array.dims());
+        return Err(wrong(format!("arr_0 is {dtype:?} {dims:?}, expected u8 [N, H, W, C]")));
+    }
+    let dims = array.dims();
+    let shape = [dims[1], dims[2], dims[3]];
+    let bytes = array.flatten_all().and_then(|a| a.to_vec1::<u8>());
+    Ok(Pictures { shape, bytes: bytes.map_err(|e| wrong(e.to_string()))? })
+}
+
+fn read_data(source: &str) -> Result<Pictures> {
+    let (name, split) = source.split_once(':').unwrap_or((source, "train"));
+    let split = match split {
+        "train" => Split::Train,
+        "test" => Split::Test,
+        other => {
+            let hint = nearest(other, ["train", "test"]).unwrap_or("train");
+            let expected = format!("train or test; did you mean `{name}:{hint}`?");
+            return Err(diff_core::Error::argument("split", other, expected).into());
+        }
+    };
+    let data = open(&DataConfig { source: name.into(), split })?;
+    let [c, h, w] = data.shape();
+    let mut bytes = Vec::with_capacity(data.len() * c * h * w);
+    for i in 0..data.len() {
+        let picture = data.picture(i); // [c, h, w]
+        bytes.extend((0..h * w).flat_map(|p| (0..c).map(move |c| picture[c * h * w + p])));
+    }
+    Ok(Pictures { shape: [h, w, c], bytes })
+}
