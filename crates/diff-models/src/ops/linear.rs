@@ -1,4 +1,4 @@
-use super::{matmul, mismatch};
+use super::{matmul, mismatch, transpose::transpose};
 use crate::error::Result;
 use candle_core::Tensor;
 
@@ -17,6 +17,6 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     }
     let rows = x.reshape(((), width))?;
     dims.push(out);
-    let y = matmul(&rows, &weight.t()?.contiguous()?)?;
+    let y = matmul(&rows, &transpose(weight)?)?;
     Ok(y.broadcast_add(bias)?.reshape(dims)?)
 }

@@ -17,6 +17,7 @@ mod linear;
 mod matmul;
 mod norm;
 mod resample;
+mod transpose;
 
 pub use activation::silu;
 pub use attention::{attention, softmax};

@@ -206,11 +206,10 @@ impl Conv2d {
         padded: usize,
         out: &mut Vec<T>,
     ) {
-        let s = self.sizes;
         out.clear();
-        out.resize(padded * s.terms(), T::zero());
-        self.each_tap(first, count, |at, from| {
-            out[at..at + s.inputs].copy_from_slice(&x[from..from + s.inputs]);
+        out.resize(padded * self.sizes.terms(), T::zero());
+        self.each_run(first, count, |at, from, length| {
+            out[at..at + length].copy_from_slice(&x[from..from + length]);
         });
     }
 
@@ -225,14 +224,15 @@ impl Conv2d {
     ) {
         let s = self.sizes;
         let skipped = first_image * s.image.0 * s.image.1 * s.inputs;
-        self.each_tap(first, count, |at, from| {
-            let to = &mut dx[from - skipped..from - skipped + s.inputs];
-            to.iter_mut().zip(&windows[at..at + s.inputs]).for_each(|(sum, v)| *sum += *v);
+        self.each_run(first, count, |at, from, length| {
+            let to = &mut dx[from - skipped..from - skipped + length];
+            to.iter_mut().zip(&windows[at..at + length]).for_each(|(sum, v)| *sum += *v);
         });
     }
 
-    /// Calls with (offset in the windows, offset in the input) for every tap that hits the image.
-    fn each_tap(&self, first: usize, count: usize, mut visit: impl FnMut(usize, usize)) {
+    /// Calls with (offset in the windows, offset in the input, length) for every run of values that
+    /// lie side by side in both: the taps of a kernel row that hit the image.
+    fn each_run(&self, first: usize, count: usize, mut visit: impl FnMut(usize, usize, usize)) {
         let s = self.sizes;
         let ConvGeometry { stride, before, .. } = self.geometry;
         let ((height, width), (kh, kw)) = (s.image, s.kernel);
@@ -241,14 +241,16 @@ impl Conv2d {
             let (image, row) = ((first + line) / rows, (first + line) % rows);
             for column in 0..columns {
                 let pixel = (line * columns + column) * s.terms();
+                // Taps dx with 0 <= left + dx - before < width.
+                let left = column * stride;
+                let low = before.saturating_sub(left).min(kw);
+                let high = (width + before).saturating_sub(left).min(kw);
                 for dy in 0..kh {
                     let y = (row * stride + dy).wrapping_sub(before);
-                    for dx in 0..kw {
-                        let x = (column * stride + dx).wrapping_sub(before);
-                        if y < height && x < width {
-                            let from = ((image * height + y) * width + x) * s.inputs;
-                            visit(pixel + (dy * kw + dx) * s.inputs, from);
-                        }
+                    if y < height && low < high {
+                        let at = pixel + (dy * kw + low) * s.inputs;
+                        let from = ((image * height + y) * width + left + low - before) * s.inputs;
+                        visit(at, from, (high - low) * s.inputs);
                     }
                 }
             }

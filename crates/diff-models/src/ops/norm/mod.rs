@@ -67,3 +67,40 @@ fn apply(
         false => expression::group_norm(x, weight, bias, spec, silu),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{Device, Var};
+
+    fn wave(shape: &[usize], step: f64) -> Tensor {
+        let count: usize = shape.iter().product();
+        let values: Vec<f64> = (0..count).map(|i| (step * (i * i) as f64 + 0.2).sin()).collect();
+        Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn the_cpu_path_equals_the_expression() {
+        for (shape, groups) in [([1, 1, 1, 6], 2), ([3, 5, 4, 6], 3), ([2, 11, 13, 8], 8)] {
+            for silu in [false, true] {
+                let spec = GroupNormSpec { groups, eps: 1e-3 };
+                let channels = shape[3];
+                let inputs = [wave(&shape, 0.7), wave(&[channels], 0.3), wave(&[channels], 0.9)];
+                let run =
+                    |op: fn(&Tensor, &Tensor, &Tensor, GroupNormSpec, bool) -> Result<Tensor>| {
+                        let vars = inputs.each_ref().map(|x| Var::from_tensor(x).unwrap());
+                        let out = op(&vars[0], &vars[1], &vars[2], spec, silu).unwrap();
+                        let weighted = (out.clone() * wave(&shape, 0.41)).unwrap();
+                        let grads = weighted.sum_all().unwrap().backward().unwrap();
+                        let flat = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+                        let all = vars.iter().map(|v| flat(grads.get(v).unwrap()));
+                        all.chain([flat(&out)]).collect::<Vec<_>>()
+                    };
+                for (fast, plain) in run(cpu::group_norm).iter().zip(run(expression::group_norm)) {
+                    let close = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-11 * (1.0 + b.abs());
+                    assert!(fast.iter().zip(&plain).all(close), "{shape:?} {groups} {silu}");
+                }
+            }
+        }
+    }
+}
