@@ -225,3 +225,18 @@ pub(crate) fn check_increasing(times: &[usize], timesteps: usize) -> Result<()> 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repair_pushes_up_what_repeats_and_down_what_overshoots() {
+        let repaired =
+            |ideal: [f64; 4]| Trajectory::repaired(4, 10, |i| ideal[i - 1]).unwrap().times;
+        assert_eq!(repaired([1.0, 1.2, 1.4, 10.0]), [1, 2, 3, 10]);
+        assert_eq!(repaired([10.0, 10.0, 10.0, 10.0]), [7, 8, 9, 10]);
+        assert_eq!(repaired([2.0, 9.6, 9.7, 9.8]), [2, 8, 9, 10]);
+        assert_eq!(repaired([0.5, 2.5, 3.5, 4.6]), [1, 2, 4, 5]);
+    }
+}
