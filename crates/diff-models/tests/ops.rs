@@ -1,6 +1,6 @@
 //! Every operation against its definition, and its gradient against finite differences in f64.
 
-#![allow(clippy::unwrap_used)] // a test
+#![allow(clippy::unwrap_used, clippy::panic)] // a test
 
 mod common;
 
