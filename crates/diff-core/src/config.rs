@@ -33,9 +33,10 @@ pub fn load<T: DeserializeOwned>(path: Option<&Path>, overrides: &[String]) -> R
 
 /// Deserialises a table; `origin` names it in errors.
 pub fn parse<T: DeserializeOwned>(table: Table, origin: &str) -> Result<T> {
-    Value::Table(table).try_into().map_err(|e: toml::de::Error| Error::Config {
-        origin: origin.to_string(),
-        message: with_hint(e.message()),
+    serde_path_to_error::deserialize(Value::Table(table)).map_err(|e| {
+        let (key, message) = (e.path().to_string(), with_hint(e.inner().message()));
+        let message = if key == "." { message } else { format!("{key}: {message}") };
+        Error::Config { origin: origin.to_string(), message }
     })
 }
 
@@ -116,6 +117,12 @@ mod tests {
     fn an_unknown_key_is_named_with_the_nearest_one() {
         let error = from(&["steps=3", "inner.lamda=1.0"]).unwrap_err().to_string();
         assert!(error.contains("`lamda`") && error.contains("did you mean `lambda`"), "{error}");
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_named_by_its_key() {
+        let error = from(&["steps=3", "inner.lambda=many"]).unwrap_err().to_string();
+        assert!(error.contains("inner.lambda: invalid type: string \"many\""), "{error}");
     }
 
     #[test]

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An argument out of range.
-    #[error(transparent)]
+    #[error("{0}")]
     Core(#[from] diff_core::Error),
     /// A data set that does not open.
-    #[error(transparent)]
+    #[error("{0}")]
     Data(#[from] diff_train::Error),
     /// A file that does not hold pictures.
     #[error("{}: {message}", path.display())]

@@ -33,10 +33,10 @@ pub enum Error {
         problems: Vec<String>,
     },
     /// A tensor operation failed.
-    #[error(transparent)]
+    #[error("{0}")]
     Candle(#[from] candle_core::Error),
     /// A schedule, an argument or a file was refused by the base crate.
-    #[error(transparent)]
+    #[error("{0}")]
     Core(#[from] diff_core::Error),
 }
 

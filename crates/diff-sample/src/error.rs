@@ -2,13 +2,13 @@
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An argument out of range, or a file that could not be read or written.
-    #[error(transparent)]
+    #[error("{0}")]
     Core(#[from] diff_core::Error),
     /// The network or its checkpoint.
-    #[error(transparent)]
+    #[error("{0}")]
     Model(#[from] diff_models::Error),
     /// A tensor operation.
-    #[error(transparent)]
+    #[error("{0}")]
     Tensor(#[from] candle_core::Error),
     /// The network produced something that is not a number.
     #[error("sample {index}: the image is not finite after {steps} steps ({count} bad values)")]

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A configuration or argument out of range, or a file that could not be read or written.
-    #[error(transparent)]
+    #[error("{0}")]
     Core(#[from] diff_core::Error),
     /// The network or its checkpoint.
-    #[error(transparent)]
+    #[error("{0}")]
     Model(#[from] diff_models::Error),
     /// A tensor operation.
-    #[error(transparent)]
+    #[error("{0}")]
     Tensor(#[from] candle_core::Error),
     /// A data set that cannot be read.
     #[error("data {source_name}: {message}")]

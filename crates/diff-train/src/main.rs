@@ -83,7 +83,7 @@ fn train(args: &RunArgs) -> anyhow::Result<()> {
         progress.update(step as f64, &format!("loss {loss:.4}"));
     });
     progress.finish();
-    let summary = summary.context("training")?;
+    let summary = summary?;
     let mut out = io::stdout().lock();
     if args.json {
         writeln!(out, "{}", serde_json::to_string(&summary)?)?;
@@ -117,7 +117,8 @@ fn loss(args: &LossArgs) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::open(&args.checkpoint, &Device::Cpu)?;
     let inputs = Inputs::read(&args.input, &Device::Cpu)?;
     let mut objective = config.objective.build(&checkpoint.schedule)?;
-    let measured = measure(&mut objective, &checkpoint.unet, &checkpoint.params, &inputs)?;
+    let measured = measure(&mut objective, &checkpoint.unet, &checkpoint.params, &inputs)
+        .with_context(|| args.input.display().to_string())?;
     let mut out = io::stdout().lock();
     if args.json {
         writeln!(out, "{}", serde_json::to_string(&measured)?)?;
