@@ -5,6 +5,7 @@
 
 pub mod checkpoint;
 mod denoiser;
+pub mod device;
 pub mod digest;
 mod error;
 mod forward;

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use candle_core::Device;
 use clap::{Parser, Subcommand};
 use diff_core::{Schedule, ScheduleSpec, cli, config};
-use diff_models::{Error, checkpoint::Checkpoint, forward_file, nets::DdpmSpec};
+use diff_models::{checkpoint::Checkpoint, device, forward_file, nets::DdpmSpec};
 use std::{
     io::Write,
     path::{Path, PathBuf},
@@ -49,6 +49,9 @@ enum Command {
         /// The safetensors file to write.
         #[arg(long)]
         output: PathBuf,
+        /// Where to compute: cpu, cuda or cuda:N.
+        #[arg(long, default_value = "cpu")]
+        device: String,
     },
     /// Make a checkpoint with fresh weights.
     Init {
@@ -78,8 +81,8 @@ fn run(args: Args) -> anyhow::Result<()> {
     }
     match args.command {
         Command::Inspect { checkpoint, json } => inspect(&checkpoint, json),
-        Command::Forward { checkpoint, input, output } => {
-            forward_file(&checkpoint, &input, &output, &Device::Cpu).map_err(plain)
+        Command::Forward { checkpoint, input, output, device } => {
+            Ok(forward_file(&checkpoint, &input, &output, &device::open(&device)?)?)
         }
         Command::Init { config, overrides, seed, out } => {
             init(config.as_deref(), &overrides, seed, &out)
@@ -88,7 +91,7 @@ fn run(args: Args) -> anyhow::Result<()> {
 }
 
 fn inspect(checkpoint: &str, json: bool) -> anyhow::Result<()> {
-    let summary = Checkpoint::open(checkpoint, &Device::Cpu).map_err(plain)?.summary();
+    let summary = Checkpoint::open(checkpoint, &Device::Cpu)?.summary();
     let mut out = std::io::stdout().lock();
     if json {
         serde_json::to_writer(&mut out, &summary)?;
@@ -102,15 +105,7 @@ fn inspect(checkpoint: &str, json: bool) -> anyhow::Result<()> {
 fn init(file: Option<&Path>, overrides: &[String], seed: u64, out: &Path) -> anyhow::Result<()> {
     let spec: DdpmSpec = config::load(file, overrides)?;
     let schedule = Schedule::new(&ScheduleSpec::default())?;
-    let config = spec.config().map_err(plain)?;
-    let checkpoint = Checkpoint::init(config, schedule, seed, &Device::Cpu).map_err(plain)?;
-    checkpoint.write(out, &checkpoint.params.tensors()).map_err(plain)
-}
-
-/// Lets the base crate's errors keep their exit code.
-fn plain(error: Error) -> anyhow::Error {
-    match error {
-        Error::Core(error) => error.into(),
-        error => error.into(),
-    }
+    let config = spec.config()?;
+    let checkpoint = Checkpoint::init(config, schedule, seed, &Device::Cpu)?;
+    Ok(checkpoint.write(out, &checkpoint.params.tensors())?)
 }

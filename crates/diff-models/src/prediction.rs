@@ -125,3 +125,67 @@ fn scale_rows(x: &Tensor, alpha_bar: &[f64], f: impl Fn(f64) -> f64) -> Result<T
 pub fn is_image_dtype(dtype: DType) -> bool {
     matches!(dtype, DType::F32 | DType::F64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    const LEVELS: [f64; 3] = [0.999, 0.4, 1e-4];
+
+    fn wave(step: f64) -> Tensor {
+        let values: Vec<f64> = (0..12).map(|i| (step * i as f64 + 0.1).sin()).collect();
+        Tensor::from_vec(values, (3, 1, 2, 2), &Device::Cpu).unwrap()
+    }
+
+    fn assert_close(a: &Tensor, b: &Tensor, what: &str) {
+        let flat = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        let close = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-9;
+        assert!(flat(a).iter().zip(&flat(b)).all(close), "{what}: {a} {b}");
+    }
+
+    #[test]
+    fn every_form_of_a_prediction_gives_the_same_noise_and_image() {
+        let (x0, eps) = (wave(0.7), wave(1.9));
+        let x = diffuse(&x0, &eps, &LEVELS).unwrap();
+        // v = sqrt(abar) eps - sqrt(1-abar) x0 is `diffuse` of (eps, -x0).
+        let v = diffuse(&eps, &x0.neg().unwrap(), &LEVELS).unwrap();
+        let forms = [
+            Mean::Eps(eps.clone()),
+            Mean::X0(x0.clone()),
+            Mean::V(v),
+            Mean::Residual((&x - &x0).unwrap()),
+        ];
+        for mean in forms {
+            let prediction = Prediction { mean, second: Second::None };
+            let what = format!("{:?}", prediction.mean);
+            assert_close(&prediction.eps(&x, &LEVELS).unwrap(), &eps, &what);
+            assert_close(&prediction.x0(&x, &LEVELS).unwrap(), &x0, &what);
+        }
+    }
+
+    #[test]
+    fn rows_have_their_own_noise_level_or_share_one() {
+        let (x0, eps) = (wave(0.7), wave(1.9));
+        let rows = diffuse(&x0, &eps, &LEVELS).unwrap();
+        for (row, level) in LEVELS.iter().enumerate() {
+            let one =
+                diffuse(&x0.narrow(0, row, 1).unwrap(), &eps.narrow(0, row, 1).unwrap(), &[*level]);
+            assert_close(&rows.narrow(0, row, 1).unwrap(), &one.unwrap(), "row");
+        }
+        let shared = diffuse(&x0, &eps, &[0.4]).unwrap();
+        assert_close(&shared, &diffuse(&x0, &eps, &[0.4; 3]).unwrap(), "shared");
+        let error = diffuse(&x0, &eps, &[0.4, 0.5]).unwrap_err().to_string();
+        assert!(error.contains("2 noise levels") && error.contains("3 rows"), "{error}");
+    }
+
+    #[test]
+    fn the_ends_of_the_schedule_stay_finite_or_are_refused() {
+        let (x, eps) = (wave(0.7), wave(1.9));
+        let x0 = eps_to_x0(&x, &eps, &[0.0]).unwrap();
+        let values = x0.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        assert!(values.iter().all(|v| v.is_finite()));
+        assert!(x0_to_eps(&x, &eps, &[1.0]).unwrap_err().to_string().contains("alpha_bar = 1"));
+        assert_close(&diffuse(&x, &eps, &[1.0]).unwrap(), &x, "clean data");
+    }
+}

@@ -168,6 +168,21 @@ fn silu_softmax_and_upsampling_gradients() {
 }
 
 #[test]
+fn softmax_and_group_norm_equal_candles_own() {
+    let x = input(&[3, 4, 5, 6], 0.71);
+    let theirs = candle_nn::ops::softmax(&x, 3).unwrap();
+    assert!(relative(&values(&ops::softmax(&x).unwrap()), &values(&theirs)) < 1e-14);
+    let (w, b) = (input(&[6], 0.37), input(&[6], 0.9));
+    let theirs = candle_nn::GroupNorm::new(w.clone(), b.clone(), 6, 2, 1e-5).unwrap();
+    let image = x.permute((0, 3, 1, 2)).unwrap().contiguous().unwrap();
+    let theirs =
+        candle_nn::Module::forward(&theirs, &image).unwrap().permute((0, 2, 3, 1)).unwrap();
+    let spec = GroupNormSpec { groups: 2, eps: 1e-5 };
+    let ours = ops::group_norm(&x, &w, &b, spec).unwrap();
+    assert!(relative(&values(&ours), &values(&theirs)) < 1e-12);
+}
+
+#[test]
 fn upsampling_repeats_pixels_and_adds_to_other_gradients() {
     let x =
         Tensor::new(&[1f64, 2.0, 3.0, 4.0], &Device::Cpu).unwrap().reshape((1, 2, 2, 1)).unwrap();

@@ -1,9 +1,9 @@
 //! `diff-sample`: samples from denoising networks.
 
-use candle_core::{DType, Device};
+use candle_core::DType;
 use clap::{Args, Parser, Subcommand};
 use diff_core::{cli, progress::Progress};
-use diff_models::{checkpoint::Checkpoint, digest::sha256};
+use diff_models::{checkpoint::Checkpoint, device, digest::sha256};
 use diff_sample::{
     Clip, Request, SamplerSpec, generate,
     samplers::SAMPLERS,
@@ -74,6 +74,9 @@ struct GenerateArgs {
     /// Add the values before clamping and rounding to .npz, as `raw` [N,C,H,W].
     #[arg(long)]
     f32: bool,
+    /// Where to compute: cpu, cuda or cuda:N.
+    #[arg(long, default_value = "cpu")]
+    device: String,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -92,7 +95,8 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &GenerateArgs) -> anyhow::Result<()> {
-    let checkpoint = Checkpoint::open(&args.checkpoint, &Device::Cpu)?;
+    let device = device::open(&args.device)?;
+    let checkpoint = Checkpoint::open(&args.checkpoint, &device)?;
     let spec = SamplerSpec {
         sampler: args.sampler.clone(),
         steps: args.steps,
@@ -109,7 +113,7 @@ fn run(args: &GenerateArgs) -> anyhow::Result<()> {
         shape: image_shape(&checkpoint)?,
         class: args.class,
         dtype: DType::F32,
-        device: Device::Cpu,
+        device,
     };
     request.check()?;
     let provenance = json!({

@@ -1,10 +1,9 @@
 //! `diff-train`: trains denoising networks.
 
 use anyhow::Context as _;
-use candle_core::Device;
 use clap::{Args, Parser, Subcommand};
 use diff_core::{cli, config, progress::Progress};
-use diff_models::checkpoint::Checkpoint;
+use diff_models::{checkpoint::Checkpoint, device};
 use diff_train::{
     config::RunConfig,
     measure::{Inputs, measure},
@@ -43,6 +42,9 @@ struct RunArgs {
     /// Print the resolved configuration and what the run would cost; train nothing.
     #[arg(long)]
     dry_run: bool,
+    /// Where to compute: cpu, cuda or cuda:N.
+    #[arg(long, default_value = "cpu")]
+    device: String,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -62,6 +64,9 @@ struct LossArgs {
     /// Safetensors with `x0` [B,C,H,W], `t` [B] (1..=T), `noise` [K,B,C,H,W], optionally `class` [B].
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
+    /// Where to compute: cpu, cuda or cuda:N.
+    #[arg(long, default_value = "cpu")]
+    device: String,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -78,8 +83,9 @@ fn main() -> ExitCode {
 fn train(args: &RunArgs) -> anyhow::Result<()> {
     let config: RunConfig = config::load(args.config.as_deref(), &args.set)?;
     let steps = config.train.steps as u64;
+    let device = device::open(&args.device)?;
     let mut progress = Progress::new(steps, "steps");
-    let summary = run::run(&config, &Device::Cpu, &mut |step, loss| {
+    let summary = run::run(&config, &device, &mut |step, loss| {
         progress.update(step as f64, &format!("loss {loss:.4}"));
     });
     progress.finish();
@@ -97,7 +103,7 @@ fn train(args: &RunArgs) -> anyhow::Result<()> {
 
 fn dry_run(args: &RunArgs) -> anyhow::Result<()> {
     let config: RunConfig = config::load(args.config.as_deref(), &args.set)?;
-    let plan = run::plan(&config, &Device::Cpu)?;
+    let plan = run::plan(&config, &device::open(&args.device)?)?;
     let mut out = io::stdout().lock();
     if args.json {
         writeln!(out, "{}", serde_json::to_string(&plan)?)?;
@@ -114,8 +120,9 @@ fn dry_run(args: &RunArgs) -> anyhow::Result<()> {
 
 fn loss(args: &LossArgs) -> anyhow::Result<()> {
     let config: RunConfig = config::load(args.config.as_deref(), &args.set)?;
-    let checkpoint = Checkpoint::open(&args.checkpoint, &Device::Cpu)?;
-    let inputs = Inputs::read(&args.input, &Device::Cpu)?;
+    let device = device::open(&args.device)?;
+    let checkpoint = Checkpoint::open(&args.checkpoint, &device)?;
+    let inputs = Inputs::read(&args.input, &device)?;
     let mut objective = config.objective.build(&checkpoint.schedule)?;
     let measured = measure(&mut objective, &checkpoint.unet, &checkpoint.params, &inputs)
         .with_context(|| args.input.display().to_string())?;
