@@ -101,6 +101,7 @@ pub struct ParamBuilder {
     source: Source,
     dtype: DType,
     device: Device,
+    frozen: bool,
     prefix: Vec<String>,
     shapes: Vec<(String, Shape)>,
     params: Params,
@@ -134,11 +135,18 @@ impl ParamBuilder {
             source,
             dtype,
             device: device.clone(),
+            frozen: false,
             prefix: Vec::new(),
             shapes: Vec::new(),
             params: Params::default(),
             problems: Vec::new(),
         }
+    }
+
+    /// The same builder, for inference: the network records nothing to differentiate, so that its
+    /// activations are freed as it goes.
+    pub fn frozen(self) -> Self {
+        ParamBuilder { frozen: true, ..self }
     }
 
     /// Builds a part of the network whose parameter names start with `name.`.
@@ -182,8 +190,12 @@ impl ParamBuilder {
         };
         let value = value.to_device(&self.device)?.to_dtype(self.dtype)?.contiguous()?;
         let var = Var::from_tensor(&value)?;
-        self.params.push(name, var.clone());
-        Ok(var.as_tensor().clone())
+        let tensor = match self.frozen {
+            true => var.as_detached_tensor(),
+            false => var.as_tensor().clone(),
+        };
+        self.params.push(name, var);
+        Ok(tensor)
     }
 
     /// Names and shapes handed out so far, in order.
@@ -324,6 +336,17 @@ mod tests {
         ] {
             assert!(message.contains(part), "{part} is not in {message}");
         }
+    }
+
+    #[test]
+    fn a_frozen_network_records_no_gradient_but_follows_its_parameters() {
+        let mut builder = ParamBuilder::init(1, DType::F32, &Device::Cpu).frozen();
+        let weight = build(&mut builder);
+        let params = builder.finish().unwrap();
+        let grads = weight.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+        assert!(grads.get(params.get("a.0.weight").unwrap()).is_none());
+        params.get("a.0.weight").unwrap().set(&weight.zeros_like().unwrap()).unwrap();
+        assert_eq!(weight.sum_all().unwrap().to_scalar::<f32>().unwrap(), 0.0);
     }
 
     #[test]

@@ -121,7 +121,7 @@ fn dry_run(args: &RunArgs) -> anyhow::Result<()> {
 fn loss(args: &LossArgs) -> anyhow::Result<()> {
     let config: RunConfig = config::load(args.config.as_deref(), &args.set)?;
     let device = device::open(&args.device)?;
-    let checkpoint = Checkpoint::open(&args.checkpoint, &device)?;
+    let checkpoint = Checkpoint::open_trainable(&args.checkpoint, &device)?;
     let inputs = Inputs::read(&args.input, &device)?;
     let mut objective = config.objective.build(&checkpoint.schedule)?;
     let measured = measure(&mut objective, &checkpoint.unet, &checkpoint.params, &inputs)

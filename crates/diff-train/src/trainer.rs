@@ -129,3 +129,80 @@ impl<M: ?Sized> Trainer<M> {
         self.step
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        data::{Batch, DataConfig, open},
+        draws::Draws,
+        objective::Loss,
+    };
+    use candle_core::DType;
+    use diff_models::params::{Init, ParamBuilder};
+
+    /// (w - 3)^2, or a number that is none at and after step `breaks`.
+    struct Parabola {
+        steps: usize,
+        breaks: usize,
+    }
+
+    impl Objective for Parabola {
+        type Model = Tensor;
+
+        fn loss(&mut self, w: &Tensor, batch: &Batch, draws: &dyn Draws) -> Result<Loss> {
+            let times = draws.times(batch.x0.dim(0)?, 1, 10)?;
+            let total = (w - 3.0)?.sqr()?.sum_all()?;
+            let factor = if self.steps >= self.breaks { f64::NAN } else { 1.0 };
+            let total = (total * factor)?;
+            Ok(Loss { total: total.clone(), parts: vec![("parabola", total)], times })
+        }
+
+        fn after_step(&mut self, _: &Tensor, _: &Batch) -> Result<()> {
+            self.steps += 1;
+            Ok(())
+        }
+
+        fn state(&self) -> Vec<(String, Tensor)> {
+            vec![("steps".into(), Tensor::new(self.steps as f64, &Device::Cpu).unwrap())]
+        }
+    }
+
+    fn trainer(breaks: usize, ema: f64) -> Trainer<Tensor> {
+        let mut builder = ParamBuilder::init(0, DType::F32, &Device::Cpu);
+        let w = builder.param("w", 1, Init::Zeros).unwrap();
+        let params = builder.finish().unwrap();
+        let config = TrainConfig { lr: 0.1, batch: 4, ema, ..TrainConfig::default() };
+        let loader = Loader::new(open(&DataConfig::default()).unwrap(), 0, 4, false).unwrap();
+        let objective = Box::new(Parabola { steps: 0, breaks });
+        Trainer::new(Box::new(w), params, objective, loader, config, 0, Device::Cpu).unwrap()
+    }
+
+    fn value(weights: &[(String, Tensor)]) -> f32 {
+        weights[0].1.to_vec1::<f32>().unwrap()[0]
+    }
+
+    #[test]
+    fn training_finds_the_minimum_and_the_average_lags_behind() {
+        let mut trainer = trainer(usize::MAX, 0.9);
+        let reports: Vec<_> = (0..100).map(|_| trainer.step().unwrap()).collect();
+        assert_eq!((reports[0].step, reports[0].loss, reports[0].grad_norm), (1, 9.0, 6.0));
+        assert!(reports[99].loss < 1e-2, "{}", reports[99].loss);
+        let averaged = value(trainer.ema_weights());
+        let raw = value(&trainer.state()[..1]);
+        assert!((raw - 3.0).abs() < 0.1 && (averaged - raw).abs() > 1e-4, "{raw} {averaged}");
+        let names: Vec<String> = trainer.state().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["weight.w", "mean.w", "square.w", "objective.steps"]);
+    }
+
+    #[test]
+    fn a_loss_that_is_not_finite_stops_with_its_step_and_leaves_the_weights() {
+        let mut trainer = trainer(2, 0.0);
+        trainer.step().unwrap();
+        trainer.step().unwrap();
+        let before = value(trainer.ema_weights());
+        let message = trainer.step().unwrap_err().to_string();
+        assert!(message.contains("step 3: the loss is not finite"), "{message}");
+        assert_eq!((trainer.steps(), value(&trainer.state()[..1])), (2, before));
+    }
+}

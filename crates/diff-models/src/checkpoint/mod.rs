@@ -51,12 +51,25 @@ pub struct Checkpoint {
 const DIFFUSERS: &str = "0.42.1";
 
 impl Checkpoint {
-    /// Reads a checkpoint as f32: `spec` is a path, or `hub:org/name[@revision]`.
+    /// Reads a checkpoint as f32, for inference: the network records nothing to differentiate.
+    /// `spec` is a path, or `hub:org/name[@revision]`.
     ///
     /// # Errors
     /// Names the file at fault: missing, truncated, not JSON, an option that is not supported, or
     /// weights that do not fit (all of them listed).
     pub fn open(spec: &str, device: &Device) -> Result<Self> {
+        Self::read(spec, device, true)
+    }
+
+    /// [`Checkpoint::open`], with a network that can be differentiated.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`].
+    pub fn open_trainable(spec: &str, device: &Device) -> Result<Self> {
+        Self::read(spec, device, false)
+    }
+
+    fn read(spec: &str, device: &Device, frozen: bool) -> Result<Self> {
         let layout = Layout::find(&crate::hub::resolve(spec)?)?;
         let scheduler = match &layout.scheduler {
             None => SchedulerConfig::default(),
@@ -69,7 +82,8 @@ impl Checkpoint {
         let Weights { tensors, metadata } = files::read_weights(&layout.weights)?;
         let (config, tensors) = network(&layout, tensors)?;
         let file = layout.weights.display().to_string();
-        let mut builder = ParamBuilder::weights(tensors, file, DType::F32, device);
+        let builder = ParamBuilder::weights(tensors, file, DType::F32, device);
+        let mut builder = if frozen { builder.frozen() } else { builder };
         let unet = Unet::new(config, &mut builder)
             .map_err(|e| Error::file(layout.config.as_ref().unwrap_or(&layout.weights), e))?
             .predicting(scheduler.prediction_type);
