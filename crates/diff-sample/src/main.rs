@@ -28,7 +28,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Make pictures with a trained network.
-    Generate(GenerateArgs),
+    Generate(Box<GenerateArgs>),
     /// Print every sampler with its source and cost.
     List,
 }
@@ -176,11 +176,7 @@ fn image_shape(checkpoint: &Checkpoint) -> anyhow::Result<[usize; 3]> {
 
 fn list() -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(
-        out,
-        "{:<11} {:<10} {:<12} {}",
-        "sampler", "calls/step", "stochastic", "what it does"
-    )?;
+    writeln!(out, "{:<11} {:<10} {:<12} what it does", "sampler", "calls/step", "stochastic")?;
     for s in SAMPLERS {
         let stochastic = match (s.stochastic, s.takes_eta) {
             (true, true) => "if eta > 0",

@@ -122,9 +122,9 @@ pub fn run(
     }
     let parts = Parts::build(config, device)?;
     let parameters = parts.checkpoint.params.numel();
+    let (mut trainer, mut checkpoint) = parts.trainer(config, device)?;
     fs::create_dir_all(out).map_err(io_error(out, "create folder"))?;
     atomic_bytes(&out.join("config.toml"), to_toml(config)?.as_bytes())?;
-    let (mut trainer, mut checkpoint) = parts.trainer(config, device)?;
     let started = Instant::now();
     let loss = train(&mut trainer, config, out, started, progress)?;
     let seconds = started.elapsed().as_secs_f64();
