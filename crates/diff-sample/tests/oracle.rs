@@ -1,5 +1,7 @@
 //! Samplers against truth: a Gaussian's denoiser is known in closed form.
 
+#![cfg(test)]
+
 use candle_core::{DType, Device, Tensor};
 use diff_core::{
     Schedule, ScheduleKind, ScheduleSpec,

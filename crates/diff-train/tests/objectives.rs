@@ -1,5 +1,7 @@
 //! Objectives against their definitions, written out one network call at a time.
 
+#![cfg(test)]
+
 use candle_core::{DType, Device, Tensor, Var};
 use diff_core::{
     Schedule, ScheduleSpec,
