@@ -134,13 +134,12 @@ impl Conv2d {
             })
             .collect();
         let (dw, db) = sums.into_iter().reduce(add_both).unwrap_or_default();
-        let (kh, kw) = s.kernel;
-        let dw = tensor(dw, (kh, kw, s.inputs, s.outputs), x)?.permute((3, 2, 0, 1))?;
+        let dw = tensor(self.weight(&dw), weight.shape().clone(), x)?;
         let dx = match dx.is_empty() {
             true => None,
             false => Some(tensor(dx, x.shape().clone(), x)?),
         };
-        Ok((dx, Some(dw.contiguous()?), Some(tensor(db, s.outputs, x)?)))
+        Ok((dx, Some(dw), Some(tensor(db, s.outputs, x)?)))
     }
 
     /// The gradients of some images: fills `dx` (unless empty), returns those of matrix and bias.
@@ -180,20 +179,44 @@ impl Conv2d {
         (dw, db)
     }
 
-    /// The weight as [kh * kw * inputs, outputs], row-major.
+    /// The weight as [kh * kw * inputs, outputs], row-major: a transposition per tap, in tiles that
+    /// stay in the first-level cache.
     fn matrix<T: Real>(&self, weight: &[T]) -> Vec<T> {
-        let s = self.sizes;
-        let taps = s.kernel.0 * s.kernel.1;
+        const TILE: usize = 16;
+        let Sizes { inputs, outputs, kernel, .. } = self.sizes;
+        let taps = kernel.0 * kernel.1;
         let mut matrix = vec![T::zero(); weight.len()];
-        for o in 0..s.outputs {
-            for i in 0..s.inputs {
-                for tap in 0..taps {
-                    matrix[(tap * s.inputs + i) * s.outputs + o] =
-                        weight[(o * s.inputs + i) * taps + tap];
+        let of_tap = (inputs * outputs).max(1);
+        matrix.par_chunks_mut(of_tap).enumerate().for_each(|(tap, matrix)| {
+            for first in (0..outputs).step_by(TILE) {
+                for (i, row) in matrix.chunks_exact_mut(outputs).enumerate() {
+                    let last = (first + TILE).min(outputs);
+                    for (o, value) in (first..last).zip(&mut row[first..last]) {
+                        *value = weight[(o * inputs + i) * taps + tap];
+                    }
                 }
             }
-        }
+        });
         matrix
+    }
+
+    /// The inverse of [`Conv2d::matrix`].
+    fn weight<T: Real>(&self, matrix: &[T]) -> Vec<T> {
+        const TILE: usize = 16;
+        let Sizes { inputs, outputs, kernel, .. } = self.sizes;
+        let taps = kernel.0 * kernel.1;
+        let each = inputs * taps;
+        let mut weight = vec![T::zero(); matrix.len()];
+        weight.par_chunks_mut((TILE * each).max(1)).enumerate().for_each(|(tile, weight)| {
+            for (term, row) in matrix.chunks_exact(outputs).enumerate() {
+                let (tap, i) = (term / inputs, term % inputs);
+                let row = &row[tile * TILE..];
+                for (weight, value) in weight.chunks_exact_mut(each).zip(row) {
+                    weight[i * taps + tap] = *value;
+                }
+            }
+        });
+        weight
     }
 
     /// The windows of `count` output lines from line `first` (image-major) on, a row a pixel; rows
