@@ -105,7 +105,7 @@ fn run(args: &GenerateArgs) -> anyhow::Result<()> {
         clip: args.clip,
     };
     // Refused before any file is made.
-    spec.build(&checkpoint.schedule)?;
+    let spec = spec.resolved(&checkpoint.schedule)?;
     let request = Request {
         indices: indices(args)?,
         batch: args.batch,

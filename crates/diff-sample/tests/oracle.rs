@@ -254,6 +254,14 @@ fn impossible_requests_are_refused_by_name() {
     refuse(SamplerSpec { steps: None, ..spec("ddim", "linear", 1) }, &["steps"]);
     let listed = SamplerSpec { steps: None, ..spec("ddim", "1,10,100", 1) };
     assert_eq!(listed.build(&schedule).unwrap().remaining(), 3);
+    let resolved = listed.resolved(&schedule).unwrap();
+    assert_eq!(
+        (resolved.steps, resolved.eta, resolved.clip),
+        (Some(3), Some(0.0), Some(Clip::None))
+    );
+    let peer = spec("ddpm", "ddim-uniform", 300).resolved(&schedule).unwrap();
+    assert_eq!((peer.steps, peer.eta, peer.clip), (Some(300), None, Some(Clip::Posterior)));
+    assert_eq!(peer.build(&schedule).unwrap().remaining(), 334);
     let error = request(1, 0).check().unwrap_err().to_string();
     assert!(error.contains("batch = 0"), "{error}");
 }

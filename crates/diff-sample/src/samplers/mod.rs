@@ -73,20 +73,38 @@ impl SamplerSpec {
         let times = self.times(schedule.timesteps())?;
         Ok((entry.build)(Plan::new(&times, schedule), eta, clip))
     }
-}
 
-impl SamplerSpec {
+    /// The same request with every default filled in. `steps` stays what was asked for: a peer's
+    /// trajectory may be longer (300 -> 334).
+    ///
+    /// # Errors
+    /// As [`SamplerSpec::build`].
+    pub fn resolved(&self, schedule: &Schedule) -> Result<SamplerSpec> {
+        let entry = find(&self.sampler)?;
+        let eta = check_eta(entry, self.eta)?;
+        Ok(SamplerSpec {
+            steps: Some(self.steps(schedule.timesteps())?),
+            eta: entry.takes_eta.then_some(eta),
+            clip: Some(check_clip(entry, self.clip)?),
+            ..self.clone()
+        })
+    }
+
     fn times(&self, timesteps: usize) -> Result<Vec<usize>> {
+        let steps = self.steps(timesteps)?;
+        Ok(diff_core::trajectory::resolve(&self.trajectory, steps, timesteps)?)
+    }
+
+    fn steps(&self, timesteps: usize) -> Result<usize> {
         let listed = self.trajectory.starts_with(|c: char| c.is_ascii_digit());
-        let steps = match self.steps {
-            Some(steps) => steps,
-            None if listed => self.trajectory.split(',').count(),
+        match self.steps {
+            Some(steps) => Ok(steps),
+            None if listed => Ok(self.trajectory.split(',').count()),
             None => {
                 let expected = format!("--steps S in 1..={timesteps}");
-                return Err(diff_core::Error::argument("steps", "nothing", expected).into());
+                Err(diff_core::Error::argument("steps", "nothing", expected).into())
             }
-        };
-        Ok(diff_core::trajectory::resolve(&self.trajectory, steps, timesteps)?)
+        }
     }
 }
 
