@@ -5,7 +5,7 @@ use super::{ConvGeometry, Sizes};
 use crate::{
     error::Result,
     ops::{
-        cpu::{Real, slice, tensor},
+        cpu::{Forward, Real, tensor},
         gemm::{Matrix, product},
         matmul::least_rows,
     },
@@ -49,14 +49,8 @@ impl CustomOp3 for Conv2d {
         lb: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let Sizes { batch, out_image: (rows, columns), outputs, .. } = self.sizes;
-        let shape = Shape::from((batch, rows, columns, outputs));
-        let y = match x {
-            CpuStorage::F32(_) => {
-                CpuStorage::F32(self.forward(slice(x, lx)?, slice(weight, lw)?, slice(bias, lb)?))
-            }
-            _ => CpuStorage::F64(self.forward(slice(x, lx)?, slice(weight, lw)?, slice(bias, lb)?)),
-        };
-        Ok((y, shape))
+        let y = self.on_storage((x, lx), (weight, lw), (bias, lb))?;
+        Ok((y, Shape::from((batch, rows, columns, outputs))))
     }
 
     fn bwd(
@@ -74,7 +68,7 @@ impl CustomOp3 for Conv2d {
     }
 }
 
-impl Conv2d {
+impl Forward for Conv2d {
     fn forward<T: Real>(&self, x: &[T], weight: &[T], bias: &[T]) -> Vec<T> {
         let s = self.sizes;
         let (terms, columns) = (s.terms(), s.out_image.1);
@@ -104,7 +98,9 @@ impl Conv2d {
         );
         y
     }
+}
 
+impl Conv2d {
     #[allow(clippy::type_complexity)] // the signature of candle's trait
     fn backward<T: Real>(
         &self,

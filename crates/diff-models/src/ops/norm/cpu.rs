@@ -3,7 +3,7 @@
 use super::GroupNormSpec;
 use crate::{
     error::Result,
-    ops::cpu::{Real, slice, tensor},
+    ops::cpu::{Forward, Real, tensor},
 };
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Shape, Tensor, WithDType};
 use rayon::prelude::*;
@@ -16,10 +16,13 @@ pub(super) fn group_norm(
     silu: bool,
 ) -> Result<Tensor> {
     let (x, weight, bias) = (x.contiguous()?, weight.contiguous()?, bias.contiguous()?);
-    Ok(x.apply_op3(&weight, &bias, GroupNorm { spec, silu })?)
+    let sample = x.elem_count() / x.dim(0)?;
+    Ok(x.apply_op3(&weight, &bias, GroupNorm { sample, spec, silu })?)
 }
 
 struct GroupNorm {
+    /// Values of one sample.
+    sample: usize,
     spec: GroupNormSpec,
     silu: bool,
 }
@@ -44,21 +47,7 @@ impl CustomOp3 for GroupNorm {
         bias: &CpuStorage,
         lb: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let sample = lx.dims()[1..].iter().product();
-        let y = match x {
-            CpuStorage::F32(_) => CpuStorage::F32(self.forward(
-                slice(x, lx)?,
-                sample,
-                slice(weight, lw)?,
-                slice(bias, lb)?,
-            )),
-            _ => CpuStorage::F64(self.forward(
-                slice(x, lx)?,
-                sample,
-                slice(weight, lw)?,
-                slice(bias, lb)?,
-            )),
-        };
+        let y = self.on_storage((x, lx), (weight, lw), (bias, lb))?;
         Ok((y, lx.shape().clone()))
     }
 
@@ -77,8 +66,9 @@ impl CustomOp3 for GroupNorm {
     }
 }
 
-impl GroupNorm {
-    fn forward<T: Real>(&self, x: &[T], sample: usize, weight: &[T], bias: &[T]) -> Vec<T> {
+impl Forward for GroupNorm {
+    fn forward<T: Real>(&self, x: &[T], weight: &[T], bias: &[T]) -> Vec<T> {
+        let sample = self.sample;
         let mut y = vec![T::zero(); x.len()];
         y.par_chunks_mut(sample).zip(x.par_chunks(sample)).for_each(|(y, x)| {
             let statistics = self.statistics(x, weight.len());
@@ -94,7 +84,9 @@ impl GroupNorm {
         });
         y
     }
+}
 
+impl GroupNorm {
     #[allow(clippy::type_complexity)] // the signature of candle's trait
     fn backward<T: Real>(
         &self,
@@ -105,11 +97,10 @@ impl GroupNorm {
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let (w, b) = (T::values(weight)?, T::values(bias)?);
         let (xs, dys) = (T::values(x)?, T::values(dy)?);
-        let sample = xs.len() / x.dim(0)?;
         let mut dx = vec![T::zero(); xs.len()];
         let sums: Vec<(Vec<T>, Vec<T>)> = dx
-            .par_chunks_mut(sample)
-            .zip(xs.par_chunks(sample).zip(dys.par_chunks(sample)))
+            .par_chunks_mut(self.sample)
+            .zip(xs.par_chunks(self.sample).zip(dys.par_chunks(self.sample)))
             .map(|(dx, (x, dy))| self.backward_sample(x, &w, &b, dy, dx))
             .collect();
         let (mut dw, mut db) = (vec![T::zero(); w.len()], vec![T::zero(); w.len()]);
