@@ -166,7 +166,7 @@ fn fewer_than_two_steps_or_no_weight_mean_the_simple_loss() {
         assert_eq!(config.rows_per_picture(), 1);
         loss.total.to_scalar::<f64>().unwrap()
     };
-    let simple = total(&ObjectiveConfig::Simple {});
+    let simple = total(&ObjectiveConfig::default());
     for (steps, lambda) in [(0, 1.0), (1, 1.0), (2, 0.0)] {
         let config = SaConfig { steps, lambda, ..SaConfig::default() };
         assert_eq!(total(&ObjectiveConfig::Sa(config)), simple);

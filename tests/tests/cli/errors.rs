@@ -35,6 +35,9 @@ fn impossible_training_configurations_are_usage_errors() {
     set("schedule.kind=liner", &["liner", "linear"]);
     set("schedule.timesteps=1", &["1"]);
     set("objective.kind=simpel", &["simpel", "did you mean `simple`"]);
+    // An option of another objective is no option of this one.
+    let line = "diff-train run --config %/tiny.toml --set out=%/never --set objective.kind=simple";
+    refuse(folder, &format!("{line} --set objective.lambda=1"), 2, &["`lambda`"]);
     for (set, words) in [
         ("objective.steps=1001", ["objective.steps = 1001", "T = 1000"]),
         ("objective.lambda=-1", ["objective.lambda = -1", "at least 0"]),

@@ -4,7 +4,7 @@ mod sa;
 mod simple;
 
 pub use sa::{NoiseMode, SaConfig, SequenceAware, Window};
-pub use simple::Simple;
+pub use simple::{Simple, SimpleConfig};
 
 use crate::{Error, Result, data::Batch, draws::Draws};
 use candle_core::{DType, Tensor};
@@ -51,14 +51,14 @@ pub struct Loss {
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum ObjectiveConfig {
     /// L_simple.
-    Simple {},
+    Simple(SimpleConfig),
     /// L_simple + lambda L_sa.
     Sa(SaConfig),
 }
 
 impl Default for ObjectiveConfig {
     fn default() -> Self {
-        ObjectiveConfig::Simple {}
+        ObjectiveConfig::Simple(SimpleConfig {})
     }
 }
 
@@ -72,7 +72,7 @@ impl ObjectiveConfig {
     /// When a value is out of its range.
     pub fn build(&self, schedule: &Schedule) -> Result<NoiseObjective> {
         Ok(match self {
-            ObjectiveConfig::Simple {} => Box::new(Simple::new(schedule.clone())),
+            ObjectiveConfig::Simple(_) => Box::new(Simple::new(schedule.clone())),
             ObjectiveConfig::Sa(config) => {
                 Box::new(SequenceAware::new(config.clone(), schedule.clone())?)
             }
@@ -82,7 +82,7 @@ impl ObjectiveConfig {
     /// Rows the network sees for each picture of a batch.
     pub fn rows_per_picture(&self) -> usize {
         match self {
-            ObjectiveConfig::Simple {} => 1,
+            ObjectiveConfig::Simple(_) => 1,
             ObjectiveConfig::Sa(config) => config.window_steps(),
         }
     }

@@ -2,6 +2,12 @@ use super::{Loss, Objective, Rows, residual, squares};
 use crate::{Result, data::Batch, draws::Draws};
 use diff_core::Schedule;
 use diff_models::{Condition, Denoiser};
+use serde::{Deserialize, Serialize};
+
+/// [`Simple`] has no options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SimpleConfig {}
 
 /// L_simple = E ||eps - f(x_t, t)||^2, t uniform over 1..=T, summed over C, H, W and averaged over
 /// the batch (DDPM, equation 14; the reduction of ermongroup/ddim and SA-DPM).
