@@ -204,7 +204,9 @@ fn save(
         "seed": config.seed,
     });
     atomic_bytes(&training.join("state.json"), format!("{counters:#}\n").as_bytes())?;
-    checkpoint.metadata.insert("diff.config".into(), to_toml(config)?);
+    // Without the folder: the same recipe gives the same file wherever it is run.
+    let recipe = RunConfig { out: None, ..config.clone() };
+    checkpoint.metadata.insert("diff.config".into(), to_toml(&recipe)?);
     checkpoint.metadata.insert("diff.steps".into(), trainer.steps().to_string());
     Ok(checkpoint.write(&out.join("model"), trainer.ema_weights())?)
 }
