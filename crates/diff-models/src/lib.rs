@@ -21,4 +21,4 @@ pub use denoiser::{Condition, Context, Denoiser};
 pub use error::{Error, Result};
 pub use forward::forward_file;
 pub use oracle::{Component, GaussianMixture};
-pub use prediction::{Mean, Prediction, Second, diffuse, eps_to_x0, is_image_dtype, x0_to_eps};
+pub use prediction::{Mean, Prediction, Second, diffuse, eps_to_x0, x0_to_eps};

@@ -1,7 +1,7 @@
 //! What a network predicts, and how to read it as noise or as a clean image.
 
 use crate::Error;
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 
 /// A network's output.
 #[derive(Clone, Debug)]
@@ -119,11 +119,6 @@ fn scale_rows(x: &Tensor, alpha_bar: &[f64], f: impl Fn(f64) -> f64) -> Result<T
     let mut shape = vec![1; x.rank()];
     shape[0] = alpha_bar.len();
     Ok(x.broadcast_mul(&column.reshape(shape)?)?)
-}
-
-/// The dtypes that images may have at public boundaries.
-pub fn is_image_dtype(dtype: DType) -> bool {
-    matches!(dtype, DType::F32 | DType::F64)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The random draws of a training step, or given ones.
 
 use crate::{Error, Result};
-use candle_core::{DType, Device, Tensor};
+use candle_core::Tensor;
 use diff_core::rng::{Address, Purpose};
 use diff_models::{Context, noise::normals};
 
@@ -105,24 +105,10 @@ fn argument(name: &str, value: String, expected: String) -> Error {
     diff_core::Error::argument(name, value, expected).into()
 }
 
-/// Whole numbers in any integer or float dtype, as i64.
-///
-/// # Errors
-/// When the tensor is not one-dimensional or a value is not whole.
-pub fn whole_numbers(tensor: &Tensor) -> Result<Vec<i64>> {
-    let values = tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-    values
-        .into_iter()
-        .map(|v| match v.fract() == 0.0 {
-            true => Ok(v as i64),
-            false => Err(argument("t", v.to_string(), "whole numbers".into())),
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use candle_core::{DType, Device};
 
     fn draws(antithetic: bool, step_rows: usize) -> StepDraws {
         StepDraws { seed: 1, step: 3, step_rows, first_row: 0, antithetic }

@@ -4,7 +4,7 @@
 use crate::{
     Error, Result,
     data::Batch,
-    draws::{GivenDraws, whole_numbers},
+    draws::GivenDraws,
     objective::{NoiseObjective, scalar},
     optim::Gradients,
 };
@@ -44,9 +44,10 @@ impl Inputs {
             candle_core::safetensors::load(path, device).map_err(|e| wrong(e.to_string()))?;
         let x0 = tensor(&tensors, "x0").map_err(wrong)?.to_dtype(DType::F32)?;
         let noise = tensor(&tensors, "noise").map_err(wrong)?.to_dtype(DType::F32)?;
-        let times = whole_numbers(tensor(&tensors, "t").map_err(wrong)?)?;
-        if x0.rank() != 4 {
-            return Err(wrong(format!("x0 has shape {:?}, expected [B, C, H, W]", x0.dims())));
+        let times = whole_numbers(&tensors, "t").map_err(wrong)?;
+        if x0.rank() != 4 || x0.elem_count() == 0 {
+            let expected = "[B, C, H, W], none of them 0";
+            return Err(wrong(format!("x0 has shape {:?}, expected {expected}", x0.dims())));
         }
         if noise.rank() != 5 || noise.dims()[1..] != *x0.dims() {
             let found = (noise.dims(), x0.dims());
@@ -55,9 +56,9 @@ impl Inputs {
                 found.0, found.1
             )));
         }
-        let labels = match tensors.get("class") {
-            None => None,
-            Some(class) => Some(whole_numbers(class)?.into_iter().map(|c| c as u32).collect()),
+        let labels = match tensors.contains_key("class") {
+            false => None,
+            true => Some(labels(&tensors).map_err(wrong)?),
         };
         let indices = (0..x0.dim(0)? as u64).collect();
         Ok(Inputs { batch: Batch { x0, labels, indices }, draws: GivenDraws { times, noise } })
@@ -70,6 +71,25 @@ fn tensor<'a>(tensors: &'a HashMap<String, Tensor>, name: &str) -> Result<&'a Te
         found.sort_unstable();
         format!("no tensor `{name}`; found {found:?}")
     })
+}
+
+/// A row of whole numbers, stored in any integer or float type.
+fn whole_numbers(tensors: &HashMap<String, Tensor>, name: &str) -> Result<Vec<i64>, String> {
+    let found = tensor(tensors, name)?;
+    if found.rank() != 1 {
+        return Err(format!("{name} has shape {:?}, expected [B]", found.dims()));
+    }
+    let values = found.to_dtype(DType::F64).and_then(|t| t.to_vec1::<f64>());
+    let values = values.map_err(|e| format!("{name}: {e}"))?;
+    match values.iter().find(|v| v.fract() != 0.0) {
+        Some(v) => Err(format!("{name} holds {v}, expected whole numbers")),
+        None => Ok(values.into_iter().map(|v| v as i64).collect()),
+    }
+}
+
+fn labels(tensors: &HashMap<String, Tensor>) -> Result<Vec<u32>, String> {
+    let label = |v: i64| v.try_into().map_err(|_| format!("class holds {v}, expected at least 0"));
+    whole_numbers(tensors, "class")?.into_iter().map(label).collect()
 }
 
 /// Measures `objective` for a network in evaluation mode (no dropout).

@@ -53,7 +53,7 @@ pub struct Plan {
     pub state_bytes: usize,
     /// Floating-point operations of the whole run, three forward passes' worth a step (estimate).
     pub flops: f64,
-    /// Seconds on this machine, from one timed step (estimate).
+    /// Seconds on this machine, from a few small steps (estimate).
     pub seconds: f64,
 }
 
@@ -134,26 +134,35 @@ pub fn run(
     Ok(Summary { out: out.to_path_buf(), parameters, steps, images, loss, seconds })
 }
 
-/// The plan of a run; takes one step, on two pictures at most, to estimate its time.
+/// The plan of a run; takes a few steps on one and on four pictures to estimate its time.
 ///
 /// # Errors
 /// The configuration errors of [`run`].
 pub fn plan(config: &RunConfig, device: &Device) -> Result<Plan> {
     let parts = Parts::build(config, device)?;
     let (pictures, parameters) = (parts.data.len(), parts.checkpoint.params.numel());
-    let rows = config.train.batch * config.objective.rows_per_picture();
+    let (batch, steps) = (config.train.batch as f64, config.train.steps as f64);
+    let rows = batch * config.objective.rows_per_picture() as f64;
     let [_, height, width] = config.network.input().0;
     let forward = 2.0 * parts.checkpoint.unet.multiply_adds(height, width) as f64;
-    let flops = 3.0 * forward * (rows * config.train.steps) as f64;
-    let mut probe = config.clone();
-    probe.train.batch = config.train.batch.min(2);
-    let scale = config.train.batch as f64 / probe.train.batch as f64;
-    let (mut trainer, _) = parts.trainer(&probe, device)?;
-    let started = Instant::now();
-    trainer.step()?;
-    let seconds = started.elapsed().as_secs_f64() * scale * config.train.steps as f64;
+    let flops = 3.0 * forward * rows * steps;
+    let (one, four) = (step_seconds(config, 1, device)?, step_seconds(config, 4, device)?);
+    // A step costs something in itself, and something for every picture.
+    let each = ((four - one) / 3.0).max(0.0);
+    let seconds = (one + each * (batch - 1.0)) * steps;
     let state_bytes = 5 * 4 * parameters;
     Ok(Plan { config: config.clone(), pictures, parameters, state_bytes, flops, seconds })
+}
+
+/// Seconds of a step on `batch` pictures, the first step left out.
+fn step_seconds(config: &RunConfig, batch: usize, device: &Device) -> Result<f64> {
+    let mut probe = config.clone();
+    probe.train.batch = batch;
+    let (mut trainer, _) = Parts::build(&probe, device)?.trainer(&probe, device)?;
+    trainer.step()?;
+    let started = Instant::now();
+    trainer.step()?;
+    Ok(started.elapsed().as_secs_f64())
 }
 
 /// A configuration as TOML.

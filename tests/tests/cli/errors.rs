@@ -166,6 +166,21 @@ fn wrong_tensors_are_named_with_their_shapes() {
     let late = Tensor::new(&[3i64, 1001], &Device::Cpu).unwrap();
     write("c.safetensors", &[("x0", x0.clone()), ("t", late), ("noise", noise.clone())]);
     loss("c.safetensors", 2, &["c.safetensors", "t = 1001", "1..=1000"]);
+    let half = Tensor::new(&[1.5f32, 2.0], &Device::Cpu).unwrap();
+    write("f.safetensors", &[("x0", x0.clone()), ("t", half), ("noise", noise.clone())]);
+    loss("f.safetensors", 1, &["f.safetensors", "t holds 1.5", "whole numbers"]);
+    let column = times.unsqueeze(1).unwrap();
+    write("g.safetensors", &[("x0", x0.clone()), ("t", column), ("noise", noise.clone())]);
+    loss("g.safetensors", 1, &["g.safetensors", "t has shape [2, 1]", "[B]"]);
+    let none = zeros(&[0, 1, 8, 8]);
+    write("h.safetensors", &[("x0", none), ("t", times.clone()), ("noise", noise.clone())]);
+    loss("h.safetensors", 1, &["h.safetensors", "x0", "[0, 1, 8, 8]"]);
+    let class = Tensor::new(&[-1i64, 2], &Device::Cpu).unwrap();
+    write(
+        "i.safetensors",
+        &[("x0", x0.clone()), ("t", times.clone()), ("noise", noise.clone()), ("class", class)],
+    );
+    loss("i.safetensors", 1, &["i.safetensors", "class holds -1"]);
     let single = noise.narrow(0, 0, 1).unwrap().contiguous().unwrap();
     write("d.safetensors", &[("x0", x0), ("t", times.clone()), ("noise", single)]);
     loss("d.safetensors", 2, &["noise", "[1, 2, 1, 8, 8]"]);
