@@ -15,6 +15,7 @@ pub mod noise;
 pub mod ops;
 mod oracle;
 pub mod params;
+pub mod pictures;
 mod prediction;
 
 pub use denoiser::{Condition, Context, Denoiser};

@@ -6,7 +6,6 @@
 
 mod driver;
 mod error;
-pub mod image;
 pub mod samplers;
 pub mod sinks;
 

@@ -1,7 +1,8 @@
-use super::{ImageSink, png::encode};
-use crate::{Result, image::Pictures};
+use super::ImageSink;
+use crate::Result;
 use candle_core::Tensor;
 use diff_core::save::{atomic_bytes, io_error, sync_folder};
+use diff_models::pictures::{Pictures, encode};
 use serde_json::json;
 use std::{
     fs::{self, File},

@@ -3,7 +3,6 @@
 mod folder;
 mod grid;
 mod npz;
-mod png;
 
 pub use folder::FolderSink;
 pub use grid::GridSink;

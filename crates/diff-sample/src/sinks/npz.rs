@@ -1,7 +1,8 @@
 use super::ImageSink;
-use crate::{Error, Result, image::Pictures};
+use crate::{Error, Result};
 use candle_core::{DType, Tensor};
 use diff_core::save::{atomic, io_error};
+use diff_models::pictures::Pictures;
 use std::{
     fs::File,
     io::{self, BufReader, BufWriter, Read, Seek, Write},

@@ -2,8 +2,10 @@
 
 mod digits;
 mod loader;
+mod source;
 
 pub use loader::{Batch, Loader};
+pub use source::{Item, Pixels, Raw, Source};
 
 use crate::{Error, Result};
 use diff_core::config::nearest;

@@ -1,4 +1,10 @@
-//! From [-1, 1] to bytes.
+//! Pictures as bytes: from [-1, 1], into PNG, and many on one sheet.
+
+mod grid;
+mod png;
+
+pub use grid::Grid;
+pub use png::encode;
 
 use crate::Result;
 use candle_core::{DType, Tensor};

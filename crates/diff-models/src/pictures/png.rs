@@ -1,8 +1,12 @@
 use crate::{Error, Result};
 use std::{io::Write, path::Path};
 
-/// Encodes one picture of 1 or 3 channels, row-major [h, w, c], with a text note inside.
-pub(super) fn encode(
+/// Encodes one picture of 1 or 3 channels, row-major [h, w, c], with a text note inside; `path` is
+/// what errors name.
+///
+/// # Errors
+/// When there are other than 1 or 3 channels, or writing fails.
+pub fn encode(
     out: &mut impl Write,
     path: &Path,
     [h, w, c]: [usize; 3],
@@ -28,7 +32,7 @@ pub(super) fn encode(
         writer.write_image_data(bytes)?;
         writer.finish()
     })();
-    encoded.map_err(|e| -> Error {
+    encoded.map_err(|e: png::EncodingError| -> Error {
         diff_core::save::io_error(path, "encode PNG")(std::io::Error::other(e)).into()
     })
 }

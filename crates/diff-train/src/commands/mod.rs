@@ -1,0 +1,32 @@
+//! The commands of the binary, one file each.
+
+mod loss;
+mod run;
+
+use clap::{Parser, Subcommand};
+
+/// Trains denoising networks.
+#[derive(Parser)]
+#[command(version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train a network and write its run folder.
+    Run(run::RunArgs),
+    /// Print the loss and gradient norms of a checkpoint on given inputs.
+    Loss(loss::LossArgs),
+}
+
+impl Cli {
+    /// Runs the command.
+    pub(crate) fn run(&self) -> anyhow::Result<()> {
+        match &self.command {
+            Command::Run(args) => run::run(args),
+            Command::Loss(args) => loss::loss(args),
+        }
+    }
+}
