@@ -22,11 +22,11 @@ enum Command {
 }
 
 impl Cli {
-    /// Runs the command.
-    pub(crate) fn run(&self) -> anyhow::Result<()> {
+    /// Runs the command; the exit code is 0 unless a signal ended it.
+    pub(crate) fn run(&self) -> anyhow::Result<u8> {
         match &self.command {
             Command::Run(args) => run::run(args),
-            Command::Loss(args) => loss::loss(args),
+            Command::Loss(args) => loss::loss(args).map(|()| 0),
         }
     }
 }
