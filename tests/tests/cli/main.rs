@@ -5,6 +5,7 @@
 mod errors;
 mod loss;
 mod pipeline;
+mod resume;
 
 use serde_json::Value;
 use std::{
