@@ -113,8 +113,12 @@ impl Store {
             save::remove(folder)?;
         }
         for name in self.names()? {
-            if name.starts_with('.') && (name.ends_with(".tmp") || name.ends_with(".old")) {
-                save::remove(&self.folder.join(name))?;
+            let folder = self.folder.join(&name);
+            let scratch =
+                name.starts_with('.') && (name.ends_with(".tmp") || name.ends_with(".old"));
+            let half_removed = name.parse::<usize>().is_ok() && !folder.join(MANIFEST).is_file();
+            if scratch || half_removed {
+                save::remove(&folder)?;
             }
         }
         Ok(())
