@@ -13,6 +13,7 @@ pub mod log;
 pub mod measure;
 pub mod objective;
 pub mod optim;
+pub mod presets;
 pub mod run;
 pub mod stop;
 mod store;

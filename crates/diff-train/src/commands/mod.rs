@@ -1,6 +1,7 @@
 //! The commands of the binary, one file each.
 
 mod loss;
+mod presets;
 mod run;
 
 use clap::{Parser, Subcommand};
@@ -17,6 +18,8 @@ pub(crate) struct Cli {
 enum Command {
     /// Train a network and write its run folder.
     Run(run::RunArgs),
+    /// List the documents' training recipes, or print one.
+    Presets(presets::PresetsArgs),
     /// Print the loss and gradient norms of a checkpoint on given inputs.
     Loss(loss::LossArgs),
 }
@@ -26,6 +29,7 @@ impl Cli {
     pub(crate) fn run(&self) -> anyhow::Result<u8> {
         match &self.command {
             Command::Run(args) => run::run(args),
+            Command::Presets(args) => presets::presets(args).map(|()| 0),
             Command::Loss(args) => loss::loss(args).map(|()| 0),
         }
     }

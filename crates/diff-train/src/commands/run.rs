@@ -4,6 +4,7 @@ use diff_models::device;
 use diff_train::{
     callback::{Callback, Moment, Record},
     config::RunConfig,
+    presets::Preset,
     run::{self, Start, Summary},
     stop::Stop,
 };
@@ -17,11 +18,14 @@ pub(crate) struct RunArgs {
     /// The configuration, TOML; without it, the defaults.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Start from a recipe that `diff-train presets` lists, instead of a file.
+    #[arg(long, value_name = "NAME", conflicts_with = "config")]
+    preset: Option<String>,
     /// Override one value, e.g. `train.lr=1e-3`. May be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Go on with the run in this folder, from its newest complete checkpoint.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "init_from"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "preset", "init_from"])]
     resume: Option<PathBuf>,
     /// Start from the weights of this checkpoint: a folder, or `hub:org/name`.
     #[arg(long, value_name = "DIR")]
@@ -39,9 +43,10 @@ pub(crate) struct RunArgs {
 
 /// Trains, or says what training would cost; the exit code tells a run that a signal ended.
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
-    let mut config: RunConfig = match &args.resume {
-        Some(folder) => run::resumed(folder, &args.set)?,
-        None => config::load(args.config.as_deref(), &args.set)?,
+    let mut config: RunConfig = match (&args.resume, &args.preset) {
+        (Some(folder), _) => run::resumed(folder, &args.set)?,
+        (_, Some(name)) => Preset::find(name)?.config(&args.set)?,
+        _ => config::load(args.config.as_deref(), &args.set)?,
     };
     if let Some(spec) = &args.init_from {
         config.init_from = Some(spec.clone());
