@@ -7,6 +7,7 @@ mod errors;
 mod loss;
 mod pipeline;
 mod resume;
+mod train;
 
 use serde_json::Value;
 use std::{
