@@ -12,6 +12,7 @@ pub mod measure;
 pub mod objective;
 pub mod optim;
 pub mod run;
+pub mod tensorboard;
 mod trainer;
 
 pub use error::{Error, Result};
