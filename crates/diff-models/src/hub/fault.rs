@@ -10,6 +10,11 @@ impl Fault {
         Fault { message: message.to_string(), out_of_reach: false }
     }
 
+    /// The same fault, met while fetching the file `name`.
+    pub(super) fn with_file(self, name: &str) -> Self {
+        Fault { message: format!("{name}: {}", self.message), ..self }
+    }
+
     /// The Hub said nothing for as long as we wait.
     pub(super) fn silent(hub: &Hub) -> Self {
         let (endpoint, seconds) = (&hub.endpoint, hub.patience.as_secs_f64());
@@ -44,7 +49,11 @@ impl Fault {
             }
             None => Fault {
                 out_of_reach: matches!(error, HFError::Request { .. }),
-                message: format!("cannot download from {endpoint} ({})", chain(&error)),
+                message: format!(
+                    "cannot download from {endpoint} to {} ({})",
+                    hub.cache.display(),
+                    chain(&error)
+                ),
             },
         }
     }

@@ -198,13 +198,14 @@ impl Session<'_> {
         // What an interrupted run left here was never checked.
         remove_folder(&incoming)?;
         let got = remote.download_file().filename(&file.name).revision(commit);
-        self.patient(got.progress(self.meter.clone()).send()).await?;
+        let got = self.patient(got.progress(self.meter.clone()).send()).await;
+        got.map_err(|fault| fault.with_file(&file.name))?;
         let blobs = incoming.join(self.request.repository.folder()).join("blobs");
         let (staged, etag) = only_file(&blobs).map_err(io_fault(&blobs))?;
         let endpoint = &self.hub.endpoint;
         verify(&staged, file.size, &etag).map_err(|wrong| {
-            let name = &file.name;
-            Fault::new(format!("{name}: not what {endpoint} promised: {wrong}; nothing was kept"))
+            let wrong = format!("not what {endpoint} promised: {wrong}; it was not kept");
+            Fault::new(wrong).with_file(&file.name)
         })?;
         let blob = self.cached.blobs().join(&etag);
         make_parent(&blob)?;

@@ -66,18 +66,23 @@ impl ProgressHandler for Meter {
             ProgressEvent::Download(DownloadEvent::Progress { files }) => {
                 files.iter().map(|file| file.bytes_completed).max()
             }
+            // Comes ten times a second while hf-xet works. It counts bytes only once large pieces
+            // are whole, and has time limits of its own, so that it works is enough.
             ProgressEvent::Download(DownloadEvent::AggregateProgress {
                 bytes_completed, ..
-            }) => Some(*bytes_completed),
+            }) => {
+                self.sign();
+                Some(*bytes_completed)
+            }
             _ => None,
         };
         if let (Some(bytes), Some(shown)) = (bytes, &mut *self.shown()) {
-            // Some events come by the clock; only bytes are a sign of life.
-            if bytes != shown.bytes {
+            // The same count may come again; only new bytes are a sign of life.
+            if bytes > shown.bytes {
                 shown.bytes = bytes;
                 self.sign();
             }
-            shown.bar.update((shown.before + bytes) as f64 / 1e6, &shown.name);
+            shown.bar.update((shown.before + shown.bytes) as f64 / 1e6, &shown.name);
         }
     }
 }
@@ -85,23 +90,36 @@ impl ProgressHandler for Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hf_hub::progress::{FileProgress, FileStatus};
 
     #[test]
-    fn only_bytes_are_a_sign_of_life() {
+    fn new_bytes_and_a_working_xet_are_signs_of_life() {
         let meter = Meter::default();
-        let told = |bytes_completed| {
-            let event = DownloadEvent::AggregateProgress {
+        let signs = |event: DownloadEvent| {
+            let before = meter.signs();
+            meter.on_progress(&event.into());
+            meter.signs() - before
+        };
+        let file = |bytes_completed| DownloadEvent::Progress {
+            files: vec![FileProgress {
+                filename: "a".into(),
                 bytes_completed,
                 total_bytes: 10,
-                bytes_per_sec: None,
-            };
-            meter.on_progress(&event.into());
-            meter.signs()
+                status: FileStatus::InProgress,
+            }],
         };
-        assert_eq!(told(1), 0, "nothing is under way");
-        meter.begin(10);
+        assert_eq!(signs(file(1)), 0, "nothing is under way");
+        meter.begin(20);
         meter.file("a", 0);
-        assert_eq!([told(0), told(4), told(4), told(10)], [0, 1, 1, 2]);
+        assert_eq!([file(0), file(4), file(4), file(3), file(10)].map(signs), [0, 1, 0, 0, 1]);
+        meter.file("b", 10);
+        assert_eq!(signs(file(4)), 1, "another file counts from nothing");
+        let xet = DownloadEvent::AggregateProgress {
+            bytes_completed: 0,
+            total_bytes: 10,
+            bytes_per_sec: None,
+        };
+        assert_eq!([xet.clone(), xet].map(signs), [1, 1]);
         meter.end();
     }
 }
