@@ -91,16 +91,19 @@ impl Session<'_> {
             Fault::new(format!("{} names no commit for `{revision}`", self.hub.endpoint))
         })?;
         let files = self.wanted(remote, &commit).await?;
-        if files.iter().any(|file| self.is_missing(&commit, file)) {
+        let is_new = || self.cached.commit(revision).as_deref() != Some(&commit);
+        if is_new() || files.iter().any(|file| self.is_missing(&commit, file)) {
             let _lock = self.lock()?;
-            // Another process may have fetched some while we waited.
+            // Another process may have done some of it while we waited.
             let missing: Vec<&Remote> =
                 files.iter().filter(|file| self.is_missing(&commit, file)).collect();
-            self.download(remote, &commit, &missing).await?;
-        }
-        if self.cached.commit(revision).as_deref() != Some(&commit) {
-            let reference = self.cached.reference(revision);
-            atomic_bytes(&reference, commit.as_bytes()).map_err(failed)?;
+            if !missing.is_empty() {
+                self.download(remote, &commit, &missing).await?;
+            }
+            if is_new() {
+                let reference = self.cached.reference(revision);
+                atomic_bytes(&reference, commit.as_bytes()).map_err(failed)?;
+            }
         }
         Ok(self.cached.snapshot(&commit))
     }
