@@ -117,7 +117,6 @@ fn what_is_wrong_is_one_message_and_an_exit_code() {
 }
 
 /// `HF_HUB_OFFLINE` with a cache laid out as every Hub client lays it out.
-#[cfg(feature = "hub")]
 #[test]
 fn a_cached_hub_name_opens_without_a_network() {
     let (dir, folder) = made();

@@ -17,6 +17,7 @@ pub mod presets;
 pub mod run;
 pub mod stop;
 mod store;
+pub mod tensorboard;
 mod trainer;
 
 pub use error::{Error, Result};
