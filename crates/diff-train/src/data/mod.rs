@@ -1,9 +1,15 @@
 //! Data sets: one file each, one line each in [`open`].
 
+mod decode;
 mod digits;
+#[cfg(test)]
+mod golden;
 mod loader;
+mod probe;
+mod resample;
 mod source;
 
+pub use decode::{Decoded, Kind, decode};
 pub use loader::{Batch, Loader};
 pub use source::{Item, Pixels, Raw, Source};
 
