@@ -1,16 +1,20 @@
 //! Data sets: one file each, one line each in [`open`].
 
+mod crop;
 mod decode;
 mod digits;
 #[cfg(test)]
 mod golden;
 mod loader;
+mod prepare;
 mod probe;
 mod resample;
 mod source;
 
+pub use crop::Crop;
 pub use decode::{Decoded, Kind, decode};
 pub use loader::{Batch, Loader};
+pub use prepare::{Fit, Preparation, Prepared, Resize};
 pub use source::{Item, Pixels, Raw, Source};
 
 use crate::{Error, Result};
