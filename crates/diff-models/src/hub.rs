@@ -18,6 +18,20 @@ pub fn resolve(spec: &str) -> Result<PathBuf> {
     }
 }
 
+/// The snapshot folder of a data set, `name` or `org/name`, with the files that match `patterns`.
+///
+/// # Errors
+/// When it is not cached.
+pub fn dataset(id: &str, revision: &str, _patterns: &[&str]) -> Result<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let cache = variable("HF_HUB_CACHE").or_else(|| variable("HF_HOME").map(|h| h.join("hub")));
+    let missing = || Error::Input(format!("hub:{id}@{revision}: not in the cache"));
+    let folder = cache.ok_or_else(missing)?.join(format!("datasets--{}", id.replace('/', "--")));
+    let commit = std::fs::read_to_string(folder.join("refs").join(revision));
+    let snapshot = folder.join("snapshots").join(commit.map_err(|_| missing())?.trim());
+    if snapshot.is_dir() { Ok(snapshot) } else { Err(missing()) }
+}
+
 #[cfg(not(feature = "hub"))]
 fn fetch(spec: &str, _name: &str) -> Result<PathBuf> {
     Err(Error::Input(format!("{spec}: built without the feature `hub`; give a local folder")))
