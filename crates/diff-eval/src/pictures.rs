@@ -27,7 +27,7 @@ impl Pictures {
     }
 }
 
-/// Reads `NAME`, `NAME:train` or `NAME:test` of a data set, or `arr_0` (u8, NHWC) of an `.npz` file.
+/// Reads `SOURCE`, `SOURCE:train` or `SOURCE:test` of a data set as `data.source` names it, or `arr_0` (u8, NHWC) of an `.npz` file.
 ///
 /// # Errors
 /// Names the file, key, type or shape at fault, or the split that was meant.
@@ -57,7 +57,11 @@ fn read_npz(path: &Path) -> Result<Pictures> {
 }
 
 fn read_data(source: &str) -> Result<Pictures> {
-    let (name, split) = source.split_once(':').unwrap_or((source, "train"));
+    let (name, split) = match source.rsplit_once(':') {
+        // `hub:name` and `folder:with/colon` have no split at their end.
+        Some((name, split)) if name != "hub" && !split.contains('/') => (name, split),
+        _ => (source, "train"),
+    };
     let split = match split {
         "train" => Split::Train,
         "test" => Split::Test,
@@ -67,7 +71,7 @@ fn read_data(source: &str) -> Result<Pictures> {
             return Err(diff_core::Error::argument("split", other, expected).into());
         }
     };
-    let data = open(&DataConfig { source: name.into(), split })?;
+    let data = open(&DataConfig { source: name.into(), split, ..DataConfig::default() })?;
     let [c, h, w] = data.shape();
     let mut bytes = Vec::with_capacity(data.len() * c * h * w);
     for i in 0..data.len() {

@@ -173,7 +173,8 @@ mod tests {
         let w = builder.param("w", 1, Init::Zeros).unwrap();
         let params = builder.finish().unwrap();
         let config = TrainConfig { lr: 0.1, batch: 4, ema, ..TrainConfig::default() };
-        let loader = Loader::new(open(&DataConfig::default()).unwrap(), 0, 4, false).unwrap();
+        let data = DataConfig::default();
+        let loader = Loader::new(open(&data).unwrap(), data.augment(), 0, 4, false).unwrap();
         let objective = Box::new(Parabola { steps: 0, breaks });
         Trainer::new(Box::new(w), params, objective, loader, config, 0, Device::Cpu).unwrap()
     }
