@@ -1,5 +1,6 @@
 //! The commands of the binary, one file each.
 
+mod data;
 mod loss;
 mod run;
 
@@ -17,6 +18,8 @@ pub(crate) struct Cli {
 enum Command {
     /// Train a network and write its run folder.
     Run(run::RunArgs),
+    /// Open a data set, print what is in it, and draw what a network would be trained on.
+    Data(data::DataArgs),
     /// Print the loss and gradient norms of a checkpoint on given inputs.
     Loss(loss::LossArgs),
 }
@@ -26,6 +29,7 @@ impl Cli {
     pub(crate) fn run(&self) -> anyhow::Result<()> {
         match &self.command {
             Command::Run(args) => run::run(args),
+            Command::Data(args) => data::data(args),
             Command::Loss(args) => loss::loss(args),
         }
     }

@@ -155,7 +155,7 @@ fn build(pass: &Pass, root: &Path, key: &str, memo: &Path) -> Result<Dataset> {
     let data = root.join("data");
     fs::create_dir_all(&data).map_err(io_error(&data, "create folder"))?;
     let scratch = Scratch::new(&data, key)?;
-    let (content, Outcome { shape, classes, report }) = write_pixels(pass, &scratch.0)?;
+    let (mut content, Outcome { shape, classes, report }) = write_pixels(pass, &scratch.0)?;
     let sha256 = content.finish();
     let labels: Vec<u8> = content.labels.iter().flat_map(|label| label.to_le_bytes()).collect();
     let indices: Vec<u8> = content.indices.iter().flat_map(|index| index.to_le_bytes()).collect();

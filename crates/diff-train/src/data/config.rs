@@ -146,7 +146,7 @@ impl DataConfig {
         let in_range = self.range.is_none_or(|[first, end]| (first..end).contains(&index));
         let in_part = match self.held_out {
             0 => true,
-            every => (index % every == 0) == (self.split == Split::Test),
+            every => index.is_multiple_of(every) == (self.split == Split::Test),
         };
         in_range && in_part
     }

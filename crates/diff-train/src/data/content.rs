@@ -11,30 +11,38 @@ use sha2::{Digest, Sha256};
 pub(super) struct Content {
     pub(super) labels: Vec<u32>,
     pub(super) indices: Vec<u64>,
-    hasher: Sha256,
+    hasher: Option<Sha256>,
 }
 
 impl Content {
     /// Takes the next picture.
     pub(super) fn add(&mut self, kept: &Kept) {
-        if self.indices.is_empty() {
-            self.hasher.update(b"diff-data-1");
-            for length in kept.shape {
-                self.hasher.update((length as u64).to_le_bytes());
-            }
-        }
-        self.hasher.update(&kept.bytes);
+        self.hasher.get_or_insert_with(|| begin(kept.shape)).update(&kept.bytes);
         self.labels.push(kept.label.unwrap_or(NO_LABEL));
         self.indices.push(kept.index);
     }
 
     /// The hash over shape, pixels, labels and indices.
-    pub(super) fn finish(&self) -> String {
-        let mut hasher = self.hasher.clone();
-        self.labels.iter().for_each(|label| hasher.update(label.to_le_bytes()));
-        self.indices.iter().for_each(|index| hasher.update(index.to_le_bytes()));
-        hex(hasher)
+    pub(super) fn finish(&mut self) -> String {
+        end(self.hasher.take().unwrap_or_default(), &self.labels, &self.indices)
     }
+}
+
+/// The hash that [`Content`] found, over what a data set holds now.
+pub(super) fn sha256(data: &Dataset) -> String {
+    let hasher = begin(data.shape()).chain_update(data.pixels());
+    end(hasher, &data.labels, &data.indices)
+}
+
+fn begin(shape: [usize; 3]) -> Sha256 {
+    let hasher = Sha256::new().chain_update(b"diff-data-1");
+    shape.iter().fold(hasher, |hasher, n| hasher.chain_update((*n as u64).to_le_bytes()))
+}
+
+fn end(mut hasher: Sha256, labels: &[u32], indices: &[u64]) -> String {
+    labels.iter().for_each(|label| hasher.update(label.to_le_bytes()));
+    indices.iter().for_each(|index| hasher.update(index.to_le_bytes()));
+    hex(hasher)
 }
 
 /// A hash in lower-case hexadecimal.

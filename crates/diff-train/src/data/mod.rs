@@ -20,6 +20,7 @@ mod report;
 mod resample;
 mod source;
 mod sources;
+mod statistics;
 
 pub use augment::{Augment, Transform};
 pub use config::{Bad, DataConfig};
@@ -31,6 +32,7 @@ pub use loader::{Batch, Loader};
 pub use prepare::{Fit, Preparation, Prepared, Resize};
 pub use report::{Example, Report};
 pub use source::{Item, Pixels, Raw, Source};
+pub use statistics::Statistics;
 
 use crate::Result;
 use pass::Pass;

@@ -223,6 +223,9 @@ fn read(config: &DataConfig, items: &mut Items, limit: usize) -> Result<Vec<Item
     let (mut chunk, mut bytes) = (Vec::new(), 0);
     while chunk.len() < limit && bytes < CHUNK_BYTES {
         let Some(item) = items.next().transpose()? else { break };
+        if config.range.is_some_and(|[_, end]| item.index >= end) {
+            break;
+        }
         if config.keeps(item.index) {
             bytes += match &item.raw {
                 Raw::Encoded(bytes) => bytes.len(),

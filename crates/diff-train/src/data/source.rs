@@ -40,7 +40,7 @@ pub trait Source: Send {
 /// One picture of a source.
 #[derive(Clone, Debug)]
 pub struct Item {
-    /// Its place in the source, before anything is left out.
+    /// Its place in the source, before anything is left out; it grows from item to item.
     pub index: u64,
     /// What messages call it: a file name, a row, a key.
     pub name: String,

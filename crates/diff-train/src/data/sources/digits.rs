@@ -50,7 +50,7 @@ impl Source for Digits {
             .read_to_string(&mut text)
             .map_err(|e| Dataset::error("digits", e.to_string()))?;
         let test = self.split == Split::Test;
-        let held_out = move |index: &usize| (index % HELD_OUT_EVERY == 0) == test;
+        let held_out = move |index: &usize| index.is_multiple_of(HELD_OUT_EVERY) == test;
         let lines: Vec<String> = text.lines().map(String::from).collect();
         let lines = lines.into_iter().enumerate().filter(move |(index, _)| held_out(index));
         Ok(Box::new(lines.map(|(index, line)| item(index, &line))))
