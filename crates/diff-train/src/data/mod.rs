@@ -10,12 +10,14 @@ mod prepare;
 mod probe;
 mod resample;
 mod source;
+mod sources;
 
 pub use crop::Crop;
 pub use decode::{Decoded, Kind, decode};
 pub use loader::{Batch, Loader};
 pub use prepare::{Fit, Preparation, Prepared, Resize};
 pub use source::{Item, Pixels, Raw, Source};
+pub use sources::open_files;
 
 use crate::{Error, Result};
 use diff_core::config::nearest;
