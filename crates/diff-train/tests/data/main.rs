@@ -1,5 +1,7 @@
 //! Data sets from files to what training sees.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // tests
+
 mod bad;
 mod cache;
 mod command;

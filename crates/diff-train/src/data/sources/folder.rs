@@ -1,7 +1,7 @@
 //! A folder of pictures.
 
 use super::{
-    Opened, Request,
+    Opened, Request, is_folder,
     names::{Listing, arrange},
     stamp::Stamp,
 };
@@ -58,7 +58,7 @@ fn walk(
         let entry = entry.map_err(io_error(folder, "list"))?;
         let path = entry.path();
         let relative = format!("{prefix}{}", entry.file_name().to_string_lossy());
-        match path.is_dir() {
+        match is_folder(&entry) {
             true => walk(&path, &format!("{relative}/"), depth + 1, name, files)?,
             false => files.push((relative, path)),
         }

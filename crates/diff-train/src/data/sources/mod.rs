@@ -1,9 +1,17 @@
 //! Where pictures come from: one file each, one line each in [`FORMATS`].
 
+mod archive;
+mod cifar;
 mod digits;
+mod files;
 mod folder;
 mod hub;
+mod idx;
+mod lmdb;
+mod mmap;
 mod names;
+mod npy;
+mod npz;
 mod parquet;
 mod stamp;
 mod zip;
@@ -11,7 +19,7 @@ mod zip;
 use super::{DataConfig, Source, Split};
 use crate::{Error, Result};
 use diff_core::config::nearest;
-use std::path::Path;
+use std::{fs::DirEntry, path::Path};
 
 type Opened = Result<Box<dyn Source>>;
 
@@ -24,6 +32,10 @@ struct Format {
 /// The first that recognises a path opens it; a folder of pictures recognises every folder.
 const FORMATS: &[Format] = &[
     Format { recognises: zip::recognises, open: zip::open },
+    Format { recognises: idx::recognises, open: |path, wanted| idx::open(path, wanted.split) },
+    Format { recognises: cifar::recognises, open: |path, wanted| cifar::open(path, wanted.split) },
+    Format { recognises: npz::recognises, open: |path, wanted| npz::open(path, wanted.split) },
+    Format { recognises: lmdb::recognises, open: open_lmdb },
     Format { recognises: parquet::recognises, open: parquet::open },
     Format { recognises: folder::recognises, open: folder::open },
 ];
@@ -62,9 +74,14 @@ fn open_path(path: &Path, request: &Request) -> Opened {
     }
 }
 
+fn open_lmdb(path: &Path, request: &Request) -> Opened {
+    request.undivided()?;
+    lmdb::open(path, Split::Train)
+}
+
 fn unknown(path: &Path, given: &str) -> Error {
     let expected = match path.exists() {
-        true => "a folder, or a .zip or .parquet file".to_string(),
+        true => "a folder, or a .zip, .npz, .parquet or LMDB file".to_string(),
         false => {
             let hint = nearest(given, NAMES)
                 .map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
@@ -92,7 +109,16 @@ impl Request<'_> {
     }
 }
 
-/// The name of the split that a folder or a file name stands for.
+/// True for a folder and a link to one; asks the system about links alone, as there may be many
+/// files.
+fn is_folder(entry: &DirEntry) -> bool {
+    match entry.file_type() {
+        Ok(kind) if kind.is_symlink() => entry.path().is_dir(),
+        kind => kind.is_ok_and(|kind| kind.is_dir()),
+    }
+}
+
+/// The split that the name of a folder or a file stands for, and its rank among those for the same.
 fn split_named(name: &str) -> Option<(Split, usize)> {
     // Where there are several of a kind, the lowest rank is taken.
     Some(match name {

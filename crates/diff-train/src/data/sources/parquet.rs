@@ -3,7 +3,7 @@
 mod columns;
 mod layout;
 
-use super::{Opened, Request, stamp::Stamp};
+use super::{Opened, Request, is_folder, stamp::Stamp};
 use crate::{
     Error, Result,
     data::{Item, Raw, Source},
@@ -37,7 +37,7 @@ struct Parquet {
     columns: Columns,
 }
 
-/// A `.parquet` file, or a folder with one somewhere in it and no pictures beside them.
+/// A `.parquet` file, or a folder with one somewhere in it.
 pub(super) fn recognises(path: &Path) -> bool {
     match path.is_dir() {
         true => !files(path).is_empty(),
@@ -54,10 +54,11 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = VecDeque::from([(folder.to_path_buf(), 0)]);
     while let Some((folder, depth)) = folders.pop_front() {
-        for path in fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()) {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
             if is_parquet(&path) && path.is_file() {
                 found.push(path);
-            } else if depth < layout::DEPTH && path.is_dir() {
+            } else if depth < layout::DEPTH && is_folder(&entry) {
                 folders.push_back((path, depth + 1));
             }
         }
