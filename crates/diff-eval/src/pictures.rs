@@ -57,11 +57,7 @@ fn read_npz(path: &Path) -> Result<Pictures> {
 }
 
 fn read_data(source: &str) -> Result<Pictures> {
-    let (name, split) = match source.rsplit_once(':') {
-        // `hub:name` and `folder:with/colon` have no split at their end.
-        Some((name, split)) if name != "hub" && !split.contains('/') => (name, split),
-        _ => (source, "train"),
-    };
+    let (name, split) = split_of(source);
     let split = match split {
         "train" => Split::Train,
         "test" => Split::Test,
@@ -79,4 +75,35 @@ fn read_data(source: &str) -> Result<Pictures> {
         bytes.extend((0..h * w).flat_map(|p| (0..c).map(move |c| picture[c * h * w + p])));
     }
     Ok(Pictures { shape: [h, w, c], bytes })
+}
+
+/// A data set and what is said of its split, by default `train`.
+fn split_of(source: &str) -> (&str, &str) {
+    match source.rsplit_once(':') {
+        // The colons of `hub:name` and of a path say nothing of a split.
+        Some((name, split)) if name != "hub" && !split.contains('/') => (name, split),
+        _ => (source, "train"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_split_is_what_follows_the_last_colon_of_a_name() {
+        for (source, name, split) in [
+            ("digits", "digits", "train"),
+            ("digits:test", "digits", "test"),
+            ("hub:cifar10", "hub:cifar10", "train"),
+            ("hub:org/name", "hub:org/name", "train"),
+            ("hub:org/name@main:test", "hub:org/name@main", "test"),
+            ("a:b/pictures", "a:b/pictures", "train"),
+            ("pictures:test", "pictures", "test"),
+        ] {
+            assert_eq!(split_of(source), (name, split), "{source}");
+        }
+        assert_eq!(read("digits:test").unwrap().len(), 360);
+        assert!(read("digits:tset").unwrap_err().to_string().contains("did you mean"));
+    }
 }

@@ -35,6 +35,7 @@ const PIXELS: &str = "pixels.bin";
 const LABELS: &str = "labels.bin";
 const INDICES: &str = "indices.bin";
 const META: &str = "meta.json";
+const SCRATCH: &str = ".scratch-";
 
 /// What a source turned out to hold.
 #[derive(Serialize, Deserialize)]
@@ -62,15 +63,18 @@ struct Meta {
 pub(super) fn open(pass: &Pass, root: &Path) -> Result<Dataset> {
     let key = key(pass)?;
     let memo = root.join("sources").join(format!("{key}.json"));
-    let found = find(pass, root, &memo);
-    let data = match found {
-        Some(data) => data,
-        None => {
+    let data = match stored(pass, root, &memo) {
+        Ok(Some(data)) => data,
+        _ => {
             let _lock = lock(root, &key);
             // Another process may have stored it while this one waited.
-            match memo.exists().then(|| find(pass, root, &memo)).flatten() {
-                Some(data) => data,
-                None => build(pass, root, &key, &memo)?,
+            match stored(pass, root, &memo) {
+                Ok(Some(data)) => data,
+                Ok(None) => build(pass, root, &key, &memo)?,
+                Err(error) => {
+                    eprintln!("{error}; preparing the pictures again");
+                    build(pass, root, &key, &memo)?
+                }
             }
         }
     };
@@ -92,21 +96,18 @@ fn key(pass: &Pass) -> Result<String> {
     Ok(hex(Sha256::new().chain_update(options.to_string())))
 }
 
-/// What is stored, if it is there and whole; says so if it is there and damaged.
-fn find(pass: &Pass, root: &Path, memo: &Path) -> Option<Dataset> {
+/// What is stored, if anything is.
+///
+/// # Errors
+/// When it is damaged.
+fn stored(pass: &Pass, root: &Path, memo: &Path) -> Result<Option<Dataset>> {
     if !memo.exists() {
-        return None;
+        return Ok(None);
     }
-    let opened = json::<Memo>(memo).and_then(|memo| match memo.format {
-        FORMAT => read(pass.name(), root, memo),
-        other => Err(damaged(Path::new(&memo.source), format!("format {other}"))),
-    });
-    match opened {
-        Ok(data) => Some(data),
-        Err(error) => {
-            eprintln!("{error}; preparing the pictures again");
-            None
-        }
+    let found: Memo = json(memo)?;
+    match found.format {
+        FORMAT => read(pass.name(), root, found).map(Some),
+        other => Err(damaged(memo, format!("format {other}, expected {FORMAT}"))),
     }
 }
 
@@ -224,7 +225,7 @@ impl Scratch {
     fn new(data: &Path, key: &str) -> Result<Self> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!(".scratch-{key}-{}-{number}", std::process::id());
+        let name = format!("{SCRATCH}{key}-{}-{number}", std::process::id());
         let folder = data.join(name);
         fs::create_dir(&folder).map_err(io_error(&folder, "create folder"))?;
         Ok(Scratch(folder))
@@ -243,14 +244,21 @@ impl Drop for Scratch {
 fn lock(root: &Path, key: &str) -> Option<File> {
     let folder = root.join("sources");
     fs::create_dir_all(&folder).ok()?;
-    let lock = File::create(folder.join(format!("{key}.lock"))).ok()?;
+    let open = |key: &str| File::create(folder.join(format!("{key}.lock"))).ok();
+    let lock = open(key)?;
     if lock.try_lock().is_err() {
         eprintln!("waiting for another process that prepares the same pictures");
         lock.lock().ok()?;
     }
-    let prefix = format!(".scratch-{key}-");
     for entry in fs::read_dir(root.join("data")).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.strip_prefix(SCRATCH).and_then(|rest| rest.split('-').next());
+        // Whoever builds holds the lock of its key as long as its scratch folder exists.
+        let held = owner.filter(|owner| *owner != key).map(open);
+        let abandoned = held
+            .as_ref()
+            .is_none_or(|file| file.as_ref().is_some_and(|file| file.try_lock().is_ok()));
+        if owner.is_some() && abandoned {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
@@ -290,9 +298,22 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let data = root.path().join("data");
         fs::create_dir_all(data.join(".scratch-abc-1-0/deep")).unwrap();
-        fs::create_dir_all(data.join(".scratch-other-1-0")).unwrap();
+        fs::create_dir_all(data.join(".scratch-killed-1-0")).unwrap();
+        fs::create_dir_all(data.join(".scratch-running-1-0")).unwrap();
+        fs::create_dir_all(data.join("complete")).unwrap();
+        let left = || {
+            let names = fs::read_dir(&data).unwrap().map(|e| e.unwrap().file_name());
+            let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+            names.sort();
+            names
+        };
+        let running = lock(root.path(), "running").unwrap();
+        assert_eq!(left(), ["complete"], "all were abandoned");
+        fs::create_dir_all(data.join(".scratch-running-2-0")).unwrap();
+        let other = lock(root.path(), "abc").unwrap();
+        assert_eq!(left(), [".scratch-running-2-0", "complete"]);
+        drop((running, other));
         assert!(lock(root.path(), "abc").is_some());
-        let left: Vec<_> = fs::read_dir(&data).unwrap().map(|e| e.unwrap().file_name()).collect();
-        assert_eq!(left, [".scratch-other-1-0"]);
+        assert_eq!(left(), ["complete"]);
     }
 }

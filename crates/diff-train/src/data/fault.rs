@@ -39,16 +39,16 @@ impl fmt::Display for Fault {
 pub(super) const BYTES: u64 = 1 << 29;
 
 impl Fault {
-    /// The fault that a message of the decoder begins with.
-    pub(super) fn of(message: &str) -> Self {
-        const WORDS: [(&str, Fault); 4] = [
+    /// The fault that a message begins with, if it begins with one.
+    pub(super) fn named(message: &str) -> Option<Self> {
+        const WORDS: [(&str, Fault); 5] = [
             ("empty", Fault::Empty),
             ("truncated", Fault::Truncated),
             ("not a picture", Fault::NotAPicture),
             ("too large", Fault::TooLarge),
+            ("damaged", Fault::Damaged),
         ];
-        let known = WORDS.into_iter().find(|(word, _)| message.starts_with(word));
-        known.map_or(Fault::Damaged, |(_, fault)| fault)
+        WORDS.into_iter().find(|(word, _)| message.starts_with(word)).map(|(_, fault)| fault)
     }
 }
 
@@ -59,11 +59,11 @@ mod tests {
 
     #[test]
     fn faults_are_told_apart_by_what_the_decoder_says() {
-        let fault = |bytes: &[u8]| Fault::of(&decode(bytes, None).unwrap_err());
-        assert_eq!(fault(b""), Fault::Empty);
-        assert_eq!(fault(b"<html>"), Fault::NotAPicture);
-        assert_eq!(fault(b"\x89PNG\r\n\x1a\n"), Fault::Truncated);
-        assert_eq!(Fault::of("too large: 1x1"), Fault::TooLarge);
-        assert_eq!(Fault::of("damaged: checksum"), Fault::Damaged);
+        let fault = |bytes: &[u8]| Fault::named(&decode(bytes, None).unwrap_err());
+        assert_eq!(fault(b""), Some(Fault::Empty));
+        assert_eq!(fault(b"<html>"), Some(Fault::NotAPicture));
+        assert_eq!(fault(b"\x89PNG\r\n\x1a\n"), Some(Fault::Truncated));
+        assert_eq!(Fault::named("damaged: checksum"), Some(Fault::Damaged));
+        assert_eq!(Fault::named("crop = celeba is for"), None);
     }
 }

@@ -245,7 +245,8 @@ fn prepare(preparation: &Preparation, chunk: &[Item]) -> Vec<Result<Ready, (Faul
 fn prepare_one(preparation: &Preparation, raw: &Raw) -> Result<Ready, (Fault, String)> {
     let from_bytes = |bytes: &[u8]| {
         let decoded = decode(bytes, preparation.channels);
-        decoded.map(|d| (d.pixels, d.kind)).map_err(|reason| (Fault::of(&reason), reason))
+        let fault = |reason: String| (Fault::named(&reason).unwrap_or(Fault::Damaged), reason);
+        decoded.map(|d| (d.pixels, d.kind)).map_err(fault)
     };
     let (pixels, kind) = match raw {
         Raw::File(path) => from_bytes(&read_file(path)?)?,
@@ -253,7 +254,8 @@ fn prepare_one(preparation: &Preparation, raw: &Raw) -> Result<Ready, (Fault, St
         Raw::Pixels(pixels) => (pixels.clone(), Kind::Plain),
         Raw::Unreadable(reason) => return Err((Fault::Unreadable, reason.clone())),
     };
-    let prepared = preparation.apply(pixels).map_err(|reason| (Fault::Unfit, reason))?;
+    let fault = |reason: String| (Fault::named(&reason).unwrap_or(Fault::Unfit), reason);
+    let prepared = preparation.apply(pixels).map_err(fault)?;
     let shape = [prepared.pixels.channels, prepared.pixels.height, prepared.pixels.width];
     Ok(Ready { shape, bytes: channels_first(&prepared.pixels), kind, enlarged: prepared.enlarged })
 }

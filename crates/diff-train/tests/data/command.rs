@@ -119,3 +119,20 @@ fn processes_that_prepare_the_same_pictures_at_once_both_end_well() {
     }
     assert_eq!(scene.cached("data").len(), 1);
 }
+
+#[test]
+fn damage_is_told_once() {
+    let scene = Scene::new();
+    scene.write("set/x.png", &png(1, 8, 8));
+    let said = json(&scene, &["set"]);
+    let folder = std::path::PathBuf::from(said["cache"].as_str().unwrap());
+    std::fs::write(folder.join("labels.bin"), b"").unwrap();
+    let log = String::from_utf8_lossy(&run(&scene, &["set"]).stderr).into_owned();
+    assert_eq!(log.matches("preparing the pictures again").count(), 1, "{log}");
+    assert!(log.contains("labels.bin"), "{log}");
+    // The same size, another content: whoever reads all of it notices.
+    std::fs::write(folder.join("labels.bin"), [1, 0, 0, 0]).unwrap();
+    let output = run(&scene, &["set"]);
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && log.contains("is damaged"), "{log}");
+}

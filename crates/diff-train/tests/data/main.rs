@@ -7,5 +7,6 @@ mod cache;
 mod command;
 mod common;
 mod folders;
+mod formats;
 mod parquet;
 mod upright;

@@ -100,3 +100,41 @@ impl Source for Folder {
         Ok(Box::new(self.listing.entries.iter().enumerate().map(item)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::data::{Bad, DataConfig, Fault, content, open, pass::Pass, sources};
+    use std::fs;
+
+    #[test]
+    fn a_picture_that_is_deleted_after_it_was_listed_is_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a.png", "b.png"] {
+            image::RgbImage::new(2, 2).save(dir.path().join(name)).unwrap();
+        }
+        let config = DataConfig {
+            source: dir.path().to_string_lossy().into_owned(),
+            cache: Some(dir.path().join("cache")),
+            ..DataConfig::default()
+        };
+        let source = sources::open(&config).unwrap();
+        fs::remove_file(dir.path().join("a.png")).unwrap();
+        let data = content::in_memory(&Pass::new(source.as_ref(), &config)).unwrap();
+        assert_eq!((data.len(), data.index(0)), (1, 1));
+        assert_eq!(data.report().bad[&Fault::Unreadable], 1);
+        let refuse = DataConfig { bad: Bad::Refuse, ..config };
+        let error = content::in_memory(&Pass::new(source.as_ref(), &refuse)).unwrap_err();
+        assert!(error.to_string().contains("a.png is unreadable"), "{error}");
+        assert_eq!(open(&refuse).unwrap().len(), 1, "listed anew");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_contains_itself_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(dir.path(), dir.path().join("again")).unwrap();
+        let source = dir.path().to_string_lossy().into_owned();
+        let error = open(&DataConfig { source, ..DataConfig::default() }).unwrap_err();
+        assert!(error.to_string().contains("folders deep"), "{error}");
+    }
+}
