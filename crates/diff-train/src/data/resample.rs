@@ -104,21 +104,28 @@ fn byte(sum: i32) -> u8 {
 }
 
 fn rows(picture: &Pixels, width: usize, filter: Filter) -> Pixels {
-    let (c, taps) = (picture.channels, taps(picture.width, width, filter));
-    let mut bytes = Vec::with_capacity(picture.height * width * c);
-    for row in picture.bytes.chunks_exact(picture.width * c) {
+    match picture.channels {
+        1 => rows_of::<1>(picture, width, filter),
+        _ => rows_of::<3>(picture, width, filter),
+    }
+}
+
+fn rows_of<const C: usize>(picture: &Pixels, width: usize, filter: Filter) -> Pixels {
+    let taps = taps(picture.width, width, filter);
+    let mut bytes = Vec::with_capacity(picture.height * width * C);
+    for row in picture.bytes.chunks_exact(picture.width * C) {
+        let (pixels, _) = row.as_chunks::<C>();
         for tap in &taps {
-            let from = &row[tap.first * c..];
-            let mut sums = [1 << (BITS - 1); 3];
-            for (pixel, weight) in from.chunks_exact(c).zip(&tap.weights) {
+            let mut sums = [1 << (BITS - 1); C];
+            for (pixel, weight) in pixels[tap.first..].iter().zip(&tap.weights) {
                 for (sum, value) in sums.iter_mut().zip(pixel) {
                     *sum += i32::from(*value) * weight;
                 }
             }
-            bytes.extend(sums[..c].iter().map(|sum| byte(*sum)));
+            bytes.extend(sums.map(byte));
         }
     }
-    Pixels { height: picture.height, width, channels: c, bytes }
+    Pixels { height: picture.height, width, channels: C, bytes }
 }
 
 fn columns(picture: &Pixels, height: usize, filter: Filter) -> Pixels {

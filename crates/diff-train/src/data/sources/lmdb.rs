@@ -168,7 +168,7 @@ impl Lmdb {
             return Err(fault(&self.file, "holds no entries"));
         };
         let second = reader.after(Some(key)).map_err(broken)?;
-        // Two encoded pictures of one length that is also 3 * side * side: not in this world.
+        // Bytes may begin like a file by chance, but two files are hardly of one such length.
         let alike = second.is_some_and(|(_, other)| other.len() == value.len());
         let encoded = image::guess_format(value).is_ok();
         if side(value.len()).is_some() && (alike || !encoded) {
@@ -226,7 +226,10 @@ fn text(key: &[u8]) -> String {
 }
 
 fn broken(file: &Path, error: &heed::Error) -> crate::Error {
-    fault(file, format!("not a whole LMDB: {error}"))
+    match error {
+        heed::Error::EnvAlreadyOpened => fault(file, "is open already, by another source"),
+        other => fault(file, format!("not a whole LMDB: {other}")),
+    }
 }
 
 /// What one of the two headers says: the page size, the last page in use, which change it was.
@@ -347,6 +350,16 @@ mod tests {
         let items = all(&*open(dir.path(), Split::Train).unwrap());
         assert!(matches!(&items[2].raw, Raw::Unreadable(why) if why.contains("13 bytes")));
         assert!(matches!(&items[1].raw, Raw::Pixels(_)));
+    }
+
+    #[test]
+    fn a_database_is_open_once_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        mmap::write(dir.path(), &[(b"0".to_vec(), vec![1; 12])]);
+        let first = open(dir.path(), Split::Train).unwrap();
+        assert!(error(dir.path()).contains("open already"));
+        drop(first);
+        assert_eq!(all(&*open(dir.path(), Split::Train).unwrap()).len(), 1);
     }
 
     #[test]
