@@ -12,7 +12,12 @@ pub(super) fn open(id: &str, request: &Request) -> Opened {
         let expected = "hub:name, hub:org/name or hub:org/name@revision";
         return Err(diff_core::Error::argument("data.source", request.name, expected).into());
     }
-    let folder = diff_models::hub::dataset(name, revision, &["**/*.parquet"])?;
+    // The Hub's `*` also stands for slashes.
+    let pattern = match &request.config.config {
+        Some(config) => format!("{config}/*.parquet"),
+        None => "*.parquet".to_string(),
+    };
+    let folder = diff_models::hub::dataset(name, revision, &[pattern.as_str()])?;
     match parquet::recognises(&folder) {
         true => parquet::open(&folder, request),
         false => open_path(&folder, request),
