@@ -7,7 +7,16 @@ use std::{io, process::ExitCode};
 ///
 /// A reader that closed our output early (`| head`) is not an error.
 pub fn exit(result: anyhow::Result<()>) -> ExitCode {
-    let Err(error) = result else { return ExitCode::SUCCESS };
+    exit_with(result.map(|()| 0))
+}
+
+/// [`exit`] for a binary that may end with a code of its own: 130 or 143 when a signal ended it
+/// and nothing was lost.
+pub fn exit_with(result: anyhow::Result<u8>) -> ExitCode {
+    let error = match result {
+        Ok(code) => return ExitCode::from(code),
+        Err(error) => error,
+    };
     if error.chain().any(is_broken_pipe) {
         return ExitCode::SUCCESS;
     }

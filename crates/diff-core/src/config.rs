@@ -14,21 +14,24 @@ use toml::{Table, Value};
 /// An override is `key.sub=value`; the value is read as TOML and, failing that, as a string, so
 /// `objective.kind=sa` needs no quotes.
 pub fn load<T: DeserializeOwned>(path: Option<&Path>, overrides: &[String]) -> Result<T> {
-    let (mut table, origin) = match path {
-        None => (Table::new(), "configuration".to_string()),
+    match path {
+        None => read("", "configuration", overrides),
         Some(path) => {
             let text = fs::read_to_string(path).map_err(io_error(path, "read"))?;
-            let origin = path.display().to_string();
-            let table = text
-                .parse::<Table>()
-                .map_err(|e| Error::Config { origin: origin.clone(), message: e.to_string() })?;
-            (table, origin)
+            read(&text, &path.display().to_string(), overrides)
         }
-    };
+    }
+}
+
+/// [`load`] for text at hand; `origin` names it in errors.
+pub fn read<T: DeserializeOwned>(text: &str, origin: &str, overrides: &[String]) -> Result<T> {
+    let mut table = text
+        .parse::<Table>()
+        .map_err(|e| Error::Config { origin: origin.into(), message: e.to_string() })?;
     for text in overrides {
         set(&mut table, text)?;
     }
-    parse(table, &origin)
+    parse(table, origin)
 }
 
 /// Deserialises a table; `origin` names it in errors.

@@ -1,6 +1,11 @@
 //! The configuration of a training run.
 
-use crate::{Result, data::DataConfig, objective::ObjectiveConfig, optim::AdamConfig};
+use crate::{
+    Result,
+    data::DataConfig,
+    objective::ObjectiveConfig,
+    optim::{Decay, Decays, EmaStart, OptimiserConfig, Rate},
+};
 use diff_core::ScheduleSpec;
 use diff_models::nets::{DdpmSpec, unet::UnetConfig};
 use serde::{Deserialize, Serialize};
@@ -14,6 +19,8 @@ pub struct RunConfig {
     pub seed: u64,
     /// The run folder.
     pub out: Option<PathBuf>,
+    /// A checkpoint (a path, or `hub:org/name`) whose weights the run starts from.
+    pub init_from: Option<String>,
     /// What to train on.
     pub data: DataConfig,
     /// What to train.
@@ -24,6 +31,12 @@ pub struct RunConfig {
     pub objective: ObjectiveConfig,
     /// How.
     pub train: TrainConfig,
+    /// What is saved on the way, and when.
+    pub save: SaveConfig,
+    /// Pictures drawn on the way.
+    pub preview: PreviewConfig,
+    /// The loss on pictures that are not trained on.
+    pub held_out: HeldOutConfig,
 }
 
 /// The network section.
@@ -62,18 +75,27 @@ pub struct TrainConfig {
     pub steps: usize,
     /// Pictures a step.
     pub batch: usize,
-    /// Learning rate of Adam, constant.
+    /// Parts in which a step's pictures go through the network one after the other, 1 or more:
+    /// less memory, the same step but for rounding.
+    pub accumulate: usize,
+    /// Learning rate.
     pub lr: f64,
-    /// Adam's constants.
-    pub adam: AdamConfig,
+    /// Steps over which the learning rate rises to `lr`.
+    pub warmup: usize,
+    /// How the learning rate goes down: `constant` or `cosine`.
+    pub decay: Decay,
     /// Largest L2 norm of all gradients together; 0 for no limit.
     pub clip: f64,
-    /// Decay of the weights' moving average, in [0, 1).
-    pub ema: f64,
+    /// Decays of the weights' moving averages, in [0, 1); the first is that of the model.
+    pub ema: Decays,
+    /// What the averages start from: `initial` weights, or those after the `first-step`.
+    pub ema_start: EmaStart,
     /// Draw time steps in mirror pairs.
     pub antithetic: bool,
     /// Steps between lines of the log, at least 1; a line holds means over its steps.
     pub log_every: usize,
+    /// What turns gradients into steps.
+    pub optimiser: OptimiserConfig,
 }
 
 impl Default for TrainConfig {
@@ -81,36 +103,180 @@ impl Default for TrainConfig {
         TrainConfig {
             steps: 100_000,
             batch: 128,
+            accumulate: 1,
             lr: 2e-4,
-            adam: AdamConfig::default(),
+            warmup: 0,
+            decay: Decay::Constant,
             clip: 1.0,
-            ema: 0.9999,
+            ema: Decays(vec![0.9999]),
+            ema_start: EmaStart::Initial,
             antithetic: true,
             log_every: 100,
+            optimiser: OptimiserConfig::default(),
         }
     }
 }
 
 impl TrainConfig {
     /// Refuses values out of range, by name.
+    ///
+    /// # Errors
+    /// Names the value and its range.
     pub fn check(&self) -> Result<()> {
-        let whole = |name: &str, v: usize| match v {
-            0 => Err(diff_core::Error::argument(name, v, "at least 1")),
-            _ => Ok(()),
-        };
-        whole("train.steps", self.steps)?;
-        whole("train.batch", self.batch)?;
-        whole("train.log_every", self.log_every)?;
-        let number = |name: &str, v: f64, positive: bool| match v.is_finite() && v >= 0.0 {
-            true if v > 0.0 || !positive => Ok(()),
-            _ => Err(diff_core::Error::argument(
-                name,
-                v,
-                if positive { "more than 0" } else { "at least 0" },
-            )),
-        };
+        at_least_one("train.steps", self.steps)?;
+        at_least_one("train.batch", self.batch)?;
+        at_least_one("train.accumulate", self.accumulate)?;
+        at_least_one("train.log_every", self.log_every)?;
+        if self.accumulate > self.batch {
+            let expected = format!("at most train.batch = {}", self.batch);
+            return Err(
+                diff_core::Error::argument("train.accumulate", self.accumulate, expected).into()
+            );
+        }
         number("train.lr", self.lr, true)?;
         number("train.clip", self.clip, false)?;
-        self.adam.check()
+        self.ema.check()?;
+        self.optimiser.check()
+    }
+
+    /// The learning rate of every step.
+    pub fn rate(&self) -> Rate {
+        Rate { lr: self.lr, warmup: self.warmup, decay: self.decay, steps: self.steps }
+    }
+}
+
+/// The save section. A checkpoint is saved at the end, when the run is interrupted, and as often as
+/// this says. It is all that is needed to go on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SaveConfig {
+    /// Pictures between checkpoints; 0 for none by this rule.
+    pub every: usize,
+    /// Minutes between checkpoints; 0 for none by this rule.
+    pub minutes: f64,
+    /// How many of the newest checkpoints are kept, at least 1.
+    pub last: usize,
+    /// Pictures between milestones: averaged weights that are kept for good, to choose from later;
+    /// 0 for none.
+    pub keep_every: usize,
+}
+
+impl Default for SaveConfig {
+    fn default() -> Self {
+        SaveConfig { every: 0, minutes: 15.0, last: 2, keep_every: 0 }
+    }
+}
+
+impl SaveConfig {
+    /// Refuses values out of range, by name.
+    ///
+    /// # Errors
+    /// Names the value and its range.
+    pub fn check(&self) -> Result<()> {
+        at_least_one("save.last", self.last)?;
+        number("save.minutes", self.minutes, false)
+    }
+}
+
+/// The preview section: samples of the averaged weights, from the same noise every time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PreviewConfig {
+    /// Pictures of training between previews; 0 for none.
+    pub every: usize,
+    /// Samples on a preview, at least 1.
+    pub num: usize,
+    /// DDIM steps they are sampled with, at least 1.
+    pub steps: usize,
+}
+
+impl Default for PreviewConfig {
+    fn default() -> Self {
+        PreviewConfig { every: 0, num: 36, steps: 20 }
+    }
+}
+
+impl PreviewConfig {
+    /// Refuses values out of range, by name.
+    ///
+    /// # Errors
+    /// Names the value and its range.
+    pub fn check(&self) -> Result<()> {
+        at_least_one("preview.num", self.num)?;
+        at_least_one("preview.steps", self.steps)
+    }
+}
+
+/// The held-out section: the objective's loss of the averaged weights on pictures of the data set's
+/// other split, with the same noise and times every time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HeldOutConfig {
+    /// Pictures of training between measurements; 0 for none.
+    pub every: usize,
+    /// Held-out pictures that are measured, at least 1; all of them if there are fewer.
+    pub num: usize,
+}
+
+impl Default for HeldOutConfig {
+    fn default() -> Self {
+        HeldOutConfig { every: 0, num: 1024 }
+    }
+}
+
+impl HeldOutConfig {
+    /// Refuses values out of range, by name.
+    ///
+    /// # Errors
+    /// Names the value and its range.
+    pub fn check(&self) -> Result<()> {
+        at_least_one("held_out.num", self.num)
+    }
+}
+
+impl RunConfig {
+    /// Refuses values out of range, by name.
+    ///
+    /// # Errors
+    /// Names the value and its range.
+    pub fn check(&self) -> Result<()> {
+        self.train.check()?;
+        self.save.check()?;
+        self.preview.check()?;
+        self.held_out.check()
+    }
+
+    /// The configuration as TOML.
+    ///
+    /// # Errors
+    /// When a value has no form in TOML.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|e| {
+            let message = e.to_string();
+            diff_core::Error::Config { origin: "resolved configuration".into(), message }.into()
+        })
+    }
+}
+
+/// True when a step that went from `before` to `after` pictures reached or passed a multiple of
+/// `every`; never when that is 0.
+pub fn due(before: usize, after: usize, every: usize) -> bool {
+    every > 0 && before / every < after / every
+}
+
+fn at_least_one(name: &str, value: usize) -> Result<()> {
+    match value {
+        0 => Err(diff_core::Error::argument(name, value, "at least 1").into()),
+        _ => Ok(()),
+    }
+}
+
+fn number(name: &str, value: f64, positive: bool) -> Result<()> {
+    match value.is_finite() && value >= 0.0 && (value > 0.0 || !positive) {
+        true => Ok(()),
+        false => {
+            let expected = if positive { "more than 0" } else { "at least 0" };
+            Err(diff_core::Error::argument(name, value, expected).into())
+        }
     }
 }

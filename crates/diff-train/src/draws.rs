@@ -4,13 +4,20 @@ use crate::{Error, Result};
 use candle_core::Tensor;
 use diff_core::rng::{Address, Purpose};
 use diff_models::{Context, noise::normals};
+use std::ops::Range;
 
 /// Where an objective gets its time steps and noise from.
+///
+/// A step may be taken in parts (gradient accumulation): an objective divides by the rows of the
+/// whole step, so that the losses and gradients of its parts add up to those of the step.
 pub trait Draws {
-    /// One paper time per row, uniform over `low..=high`.
-    fn times(&self, rows: usize, low: i64, high: i64) -> Result<Vec<i64>>;
+    /// One paper time for every row of the whole step, uniform over `low..=high`.
+    fn times(&self, low: i64, high: i64) -> Result<Vec<i64>>;
 
-    /// Noise shaped like `x0`, for place `window` of a window of time steps.
+    /// The rows of the step that are at hand.
+    fn part(&self) -> Range<usize>;
+
+    /// Noise shaped like `x0`, the rows at hand, for place `window` of a window of time steps.
     fn noise(&self, x0: &Tensor, window: usize) -> Result<Tensor>;
 
     /// How the network runs on `k` consecutive rows a picture.
@@ -19,7 +26,7 @@ pub trait Draws {
 
 /// Draws of a training step: addressed by (seed, step, row), so that resuming, sharding and
 /// splitting a step change nothing.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct StepDraws {
     /// The run's seed.
     pub seed: u64,
@@ -27,41 +34,71 @@ pub struct StepDraws {
     pub step: u32,
     /// Rows of the whole step.
     pub step_rows: usize,
-    /// Row of the step at which this part of it starts.
-    pub first_row: usize,
+    /// The rows at hand.
+    pub part: Range<usize>,
     /// Pair every time t with its mirror image (low + high - t), as ermongroup/ddim does.
     pub antithetic: bool,
+    /// Whether to train, or to measure: other draws than any training step's, and no dropout.
+    pub mode: Mode,
+}
+
+/// What draws are for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// A training step.
+    #[default]
+    Train,
+    /// A measurement.
+    Measure,
 }
 
 impl StepDraws {
-    fn at(&self, purpose: Purpose) -> Address {
-        Address::new(self.seed, purpose).step(self.step)
+    fn at(&self, purpose: Purpose, lane: u16) -> Address {
+        let purpose = match self.mode {
+            Mode::Train => purpose,
+            Mode::Measure => Purpose::Measure,
+        };
+        Address::new(self.seed, purpose).step(self.step).lane(lane)
     }
 }
 
 impl Draws for StepDraws {
-    fn times(&self, rows: usize, low: i64, high: i64) -> Result<Vec<i64>> {
+    fn times(&self, low: i64, high: i64) -> Result<Vec<i64>> {
         // ermongroup/ddim draws n/2 + 1 times, appends their mirror images, keeps the first n.
         let drawn = if self.antithetic { self.step_rows / 2 + 1 } else { self.step_rows };
-        let base = self.at(Purpose::TrainTime);
+        let lane = match self.mode {
+            Mode::Train => 0,
+            // Beyond the places of any window, which measurements draw under the same purpose.
+            Mode::Measure => u16::MAX,
+        };
+        let base = self.at(Purpose::TrainTime, lane);
         let count = (high - low + 1) as u64;
         let draw = |row: usize| low + base.index(row as u64).below(count) as i64;
         let time = |row: usize| match row < drawn {
             true => draw(row),
             false => low + high - draw(row - drawn),
         };
-        Ok((self.first_row..self.first_row + rows).map(time).collect())
+        Ok((0..self.step_rows).map(time).collect())
+    }
+
+    fn part(&self) -> Range<usize> {
+        self.part.clone()
     }
 
     fn noise(&self, x0: &Tensor, window: usize) -> Result<Tensor> {
-        let base = self.at(Purpose::TrainNoise).lane(window as u16);
-        let part = self.first_row..self.first_row + x0.dim(0)?;
-        let rows: Vec<_> = part.map(|row| base.index(row as u64)).collect();
+        let base = self.at(Purpose::TrainNoise, window as u16);
+        let rows: Vec<_> = self.part.clone().map(|row| base.index(row as u64)).collect();
         Ok(normals(&rows, &x0.dims()[1..], x0.dtype(), x0.device())?)
     }
 
     fn context(&self, k: usize) -> Context {
-        Context::Train { dropout: self.at(Purpose::Dropout).index((self.first_row * k) as u64) }
+        match self.mode {
+            Mode::Train => {
+                let first = (self.part.start * k) as u64;
+                Context::Train { dropout: self.at(Purpose::Dropout, 0).index(first) }
+            }
+            Mode::Measure => Context::Eval,
+        }
     }
 }
 
@@ -75,15 +112,15 @@ pub struct GivenDraws {
 }
 
 impl Draws for GivenDraws {
-    fn times(&self, rows: usize, low: i64, high: i64) -> Result<Vec<i64>> {
-        if self.times.len() != rows {
-            let expected = format!("{rows} times, one per row of x0");
-            return Err(argument("t", format!("{} values", self.times.len()), expected));
-        }
+    fn times(&self, low: i64, high: i64) -> Result<Vec<i64>> {
         match self.times.iter().find(|t| !(low..=high).contains(*t)) {
             Some(t) => Err(argument("t", t.to_string(), format!("paper times in {low}..={high}"))),
             None => Ok(self.times.clone()),
         }
+    }
+
+    fn part(&self) -> Range<usize> {
+        0..self.times.len()
     }
 
     fn noise(&self, x0: &Tensor, window: usize) -> Result<Tensor> {
@@ -111,13 +148,14 @@ mod tests {
     use candle_core::{DType, Device};
 
     fn draws(antithetic: bool, step_rows: usize) -> StepDraws {
-        StepDraws { seed: 1, step: 3, step_rows, first_row: 0, antithetic }
+        let mode = Mode::Train;
+        StepDraws { seed: 1, step: 3, step_rows, part: 0..step_rows, antithetic, mode }
     }
 
     #[test]
     fn antithetic_times_come_in_mirror_pairs() {
         for rows in [1, 2, 7, 128] {
-            let t = draws(true, rows).times(rows, 1, 1000).unwrap();
+            let t = draws(true, rows).times(1, 1000).unwrap();
             assert_eq!(t.len(), rows);
             let half = rows / 2 + 1;
             for i in half..rows {
@@ -129,7 +167,7 @@ mod tests {
     #[test]
     fn times_cover_their_range_evenly_with_both_ends() {
         for antithetic in [false, true] {
-            let t = draws(antithetic, 40_000).times(40_000, -1, 8).unwrap();
+            let t = draws(antithetic, 40_000).times(-1, 8).unwrap();
             for value in -1..=8 {
                 let count = t.iter().filter(|v| **v == value).count() as f64;
                 assert!((count - 4000.0).abs() < 5.0 * 4000f64.sqrt(), "{value}: {count}");
@@ -138,16 +176,28 @@ mod tests {
         }
     }
 
+    fn noise(draws: &StepDraws, window: usize) -> Vec<f32> {
+        let x0 = Tensor::zeros((draws.part.len(), 1, 2, 2), DType::F32, &Device::Cpu).unwrap();
+        draws.noise(&x0, window).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+    }
+
     #[test]
     fn draws_do_not_depend_on_how_a_step_is_split() {
-        let tail = StepDraws { first_row: 3, ..draws(true, 5) };
-        let all = draws(true, 5).times(5, 1, 1000).unwrap();
-        assert_eq!(all[3..], tail.times(2, 1, 1000).unwrap());
-        let whole = Tensor::zeros((5, 1, 2, 2), DType::F32, &Device::Cpu).unwrap();
-        let part = Tensor::zeros((2, 1, 2, 2), DType::F32, &Device::Cpu).unwrap();
-        let flat = |t: Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        let all = flat(draws(true, 5).noise(&whole, 1).unwrap());
-        assert_eq!(all[12..], flat(tail.noise(&part, 1).unwrap()));
-        assert_ne!(all, flat(draws(true, 5).noise(&whole, 0).unwrap()));
+        let whole = draws(true, 5);
+        let tail = StepDraws { part: 3..5, ..whole.clone() };
+        assert_eq!(whole.times(1, 1000).unwrap(), tail.times(1, 1000).unwrap());
+        let all = noise(&whole, 1);
+        assert_eq!(all[12..], noise(&tail, 1));
+        assert_ne!(all, noise(&whole, 0));
+    }
+
+    #[test]
+    fn measuring_draws_what_no_training_step_draws_and_drops_nothing_out() {
+        let train = draws(false, 64);
+        let measure = StepDraws { mode: Mode::Measure, ..train.clone() };
+        assert_ne!(train.times(1, 1000).unwrap(), measure.times(1, 1000).unwrap());
+        assert_ne!(noise(&train, 0), noise(&measure, 0));
+        assert!(matches!(measure.context(1), Context::Eval));
+        assert!(matches!(train.context(1), Context::Train { .. }));
     }
 }

@@ -22,19 +22,37 @@ pub enum Error {
     },
     /// A loss or gradient that is not a number.
     #[error(
-        "step {step}: {what} is not finite (time steps {times:?}); the last complete log line precedes it"
+        "step {step}: {what} is not finite; time steps {times}; largest parameter {largest}; \
+         the last saved checkpoint is untouched"
     )]
     NotFinite {
         /// The step, counted from 1.
         step: usize,
         /// What was not finite.
         what: String,
-        /// The batch's paper times.
-        times: Vec<i64>,
+        /// How many of the batch's paper times lie where.
+        times: String,
+        /// The parameter with the largest absolute value, before the step.
+        largest: String,
     },
-    /// A run folder that already holds a result.
-    #[error("{}: already holds a trained model; choose another `out` or remove it", .0.display())]
-    Occupied(PathBuf),
+    /// A checkpoint that could not be saved.
+    #[error("{}: the checkpoint of {bytes} bytes could not be saved; what was saved before is untouched", folder.display())]
+    Save {
+        /// Where it was to be.
+        folder: PathBuf,
+        /// What it needs.
+        bytes: u64,
+        /// Why not.
+        source: Box<Error>,
+    },
+    /// A run folder that already holds a run.
+    #[error("{}: already holds {what}; go on with it (--resume), choose another `out`, or remove it", folder.display())]
+    Occupied {
+        /// The folder.
+        folder: PathBuf,
+        /// A trained model, or a run that is not finished.
+        what: &'static str,
+    },
     /// An input file that lacks something or holds it in another shape.
     #[error("{}: {message}", path.display())]
     Input {

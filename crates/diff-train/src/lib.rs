@@ -3,17 +3,22 @@
 //! Every random number is addressed by (seed, purpose, step, row), so a step's draws do not depend
 //! on what ran before it.
 
+pub mod callback;
 pub mod config;
 pub mod data;
 pub mod draws;
 mod error;
-mod log;
+mod fault;
+pub mod log;
 pub mod measure;
 pub mod objective;
 pub mod optim;
+pub mod presets;
 pub mod run;
+pub mod stop;
+mod store;
 mod trainer;
 
 pub use error::{Error, Result};
-pub use log::{Line, Log};
+pub use store::{Newest, Store};
 pub use trainer::{StepReport, Trainer};

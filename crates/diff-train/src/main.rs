@@ -6,5 +6,5 @@ use clap::Parser as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    diff_core::cli::exit(commands::Cli::parse().run())
+    diff_core::cli::exit_with(commands::Cli::parse().run())
 }

@@ -11,7 +11,7 @@ use diff_core::{
 use diff_models::{Condition, Context, Denoiser, Prediction, noise::normals};
 use diff_train::{
     data::Batch,
-    draws::{Draws, GivenDraws},
+    draws::{Draws, GivenDraws, Mode, StepDraws},
     objective::{NoiseMode, Objective, ObjectiveConfig, SaConfig, SequenceAware, Window},
 };
 
@@ -155,6 +155,34 @@ fn every_option_is_what_it_says() {
         }
     }
     check(SaConfig { simple_weight: 0.0, ..SaConfig::default() }, [3, 4, 5, 6]);
+}
+
+#[test]
+fn the_losses_of_the_parts_of_a_step_add_up_to_its_loss() {
+    let rows = 7;
+    let row = |index: u64| Address::new(9, Purpose::Measure).index(index);
+    let x0 = normals(&(0..rows).map(row).collect::<Vec<_>>(), &[1, 2, 3], DType::F64, &Device::Cpu);
+    let x0 = x0.unwrap();
+    for window in [Window::Code, Window::Paper] {
+        let config = SaConfig { steps: 6, window, ..SaConfig::default() };
+        let mut objective = SequenceAware::new(config, schedule()).unwrap();
+        let mut share = |part: std::ops::Range<usize>| {
+            let mode = Mode::Train;
+            let x0 = x0.narrow(0, part.start, part.len()).unwrap();
+            let indices = (0..part.len() as u64).collect();
+            let step_rows = rows as usize;
+            let draws = StepDraws { seed: 2, step: 5, step_rows, part, antithetic: true, mode };
+            let batch = Batch { x0, labels: None, indices };
+            let loss = objective.loss(&toy(0.3), &batch, &draws).unwrap();
+            let parts = loss.parts.iter().map(|(_, part)| part.to_scalar::<f64>().unwrap());
+            parts.chain([loss.total.to_scalar::<f64>().unwrap()]).collect::<Vec<_>>()
+        };
+        let whole = share(0..7);
+        let (head, middle, tail) = (share(0..3), share(3..4), share(4..7));
+        for i in 0..3 {
+            assert!(close(head[i] + middle[i] + tail[i], whole[i]), "{window:?}");
+        }
+    }
 }
 
 #[test]

@@ -2,9 +2,12 @@
 
 #![cfg(test)]
 
+mod disk;
 mod errors;
 mod loss;
 mod pipeline;
+mod resume;
+mod train;
 
 use serde_json::Value;
 use std::{

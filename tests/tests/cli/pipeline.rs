@@ -16,8 +16,7 @@ fn a_run_folder_holds_everything_and_a_second_run_repeats_it() {
         "model/unet/config.json",
         "model/scheduler/scheduler_config.json",
         "model/model_index.json",
-        "training/state.safetensors",
-        "training/state.json",
+        "checkpoints/0000000096/training/state.safetensors",
     ] {
         let read = |run: &str| fs::read(folder.join(run).join(file)).unwrap();
         assert!(read("base") == read("again"), "{file}");

@@ -7,6 +7,7 @@ use diff_core::{
     save::io_error,
 };
 use serde::Deserialize;
+use serde_json::Value;
 use std::{collections::BTreeMap, fs, path::Path};
 
 /// What the report takes from a line of `log.jsonl`.
@@ -28,18 +29,19 @@ pub(crate) struct Chart {
     pub(crate) svg: String,
 }
 
-/// Reads a log; a number that is not finite is an error naming its line.
+/// Reads the lines of a log that are about training steps; a number that is not finite is an error
+/// naming its line.
 pub(crate) fn read(path: &Path) -> Result<Vec<Line>> {
     let text = fs::read_to_string(path).map_err(io_error(path, "read"))?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    lines
-        .map(|(i, line)| {
-            let value = serde_json::from_str(line)?;
-            check_finite(&value, "")
-                .and_then(|()| Ok(serde_json::from_value(value)?))
-                .with_context(|| format!("{} line {}", path.display(), i + 1))
-        })
-        .collect()
+    let read = lines.map(|(i, line)| {
+        let value: Value = serde_json::from_str(line)?;
+        let steps = value.get("held_out").is_none();
+        check_finite(&value, "")
+            .and_then(|()| Ok(if steps { Some(serde_json::from_value(value)?) } else { None }))
+            .with_context(|| format!("{} line {}", path.display(), i + 1))
+    });
+    read.filter_map(Result::transpose).collect()
 }
 
 /// One chart to compare the models by the term they share, and one chart a model of all of its

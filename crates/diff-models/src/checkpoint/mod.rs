@@ -8,7 +8,6 @@
 mod files;
 mod layout;
 mod names;
-mod replace;
 mod scheduler;
 mod summary;
 
@@ -21,7 +20,7 @@ use crate::{
     params::{ParamBuilder, Params},
 };
 use candle_core::{DType, Device, Tensor};
-use diff_core::Schedule;
+use diff_core::{Schedule, save};
 use files::Weights;
 use layout::Layout;
 use serde_json::{Value, json};
@@ -119,7 +118,7 @@ impl Checkpoint {
         let ordered = self.in_order(weights)?;
         let mut metadata = self.metadata.clone();
         metadata.insert("format".into(), "pt".into());
-        replace::folder(folder, &["model_index.json", "unet", "scheduler"], |scratch| {
+        save::folder(folder, &["model_index.json", "unet", "scheduler"], |scratch| -> Result<()> {
             let unet = scratch.join("unet");
             files::write_safetensors(
                 &unet.join("diffusion_pytorch_model.safetensors"),
@@ -131,6 +130,19 @@ impl Checkpoint {
             files::write_json(&scheduler, &self.scheduler_json())?;
             files::write_json(&scratch.join("model_index.json"), &index_json())
         })
+    }
+
+    /// The network with other weights (averaged ones, say), for inference.
+    ///
+    /// # Errors
+    /// When `weights` do not have the parameters' names and shapes, or are not finite.
+    pub fn with_weights(&self, weights: &[(String, Tensor)]) -> Result<Unet> {
+        let device = self.params.iter().next().map_or(&Device::Cpu, |(_, var)| var.device());
+        let weights = weights.iter().cloned().collect();
+        let mut builder = ParamBuilder::weights(weights, "weights", DType::F32, device).frozen();
+        let unet = Unet::new(self.unet.config().clone(), &mut builder)?;
+        builder.finish()?;
+        Ok(unet.predicting(self.unet.prediction_type()))
     }
 
     /// What there is to know about the checkpoint.

@@ -1,7 +1,7 @@
 use super::ImageSink;
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
-use diff_core::save::{atomic, io_error};
+use diff_core::save::{Output, atomic, io_error};
 use diff_models::pictures::Pictures;
 use std::{
     fs::File,
@@ -38,7 +38,7 @@ impl NpzSink {
         })
     }
 
-    fn pack(&mut self, file: &mut BufWriter<File>) -> io::Result<()> {
+    fn pack(&mut self, file: &mut BufWriter<Output>) -> io::Result<()> {
         let [h, w, c] = self.shape;
         let n = self.written;
         let mut zip = ZipWriter::new(file);
@@ -101,7 +101,7 @@ fn rewound(spool: &mut BufWriter<File>) -> io::Result<BufReader<&File>> {
 
 /// Adds `name.npy`, stored like np.savez does.
 fn add(
-    zip: &mut ZipWriter<&mut BufWriter<File>>,
+    zip: &mut ZipWriter<&mut BufWriter<Output>>,
     name: &str,
     kind: &str,
     shape: &[usize],

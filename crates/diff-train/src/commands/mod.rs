@@ -2,6 +2,7 @@
 
 mod data;
 mod loss;
+mod presets;
 mod run;
 
 use clap::{Parser, Subcommand};
@@ -18,6 +19,8 @@ pub(crate) struct Cli {
 enum Command {
     /// Train a network and write its run folder.
     Run(run::RunArgs),
+    /// List the documents' training recipes, or print one.
+    Presets(presets::PresetsArgs),
     /// Open a data set, print what is in it, and draw what a network would be trained on.
     Data(data::DataArgs),
     /// Print the loss and gradient norms of a checkpoint on given inputs.
@@ -25,12 +28,13 @@ enum Command {
 }
 
 impl Cli {
-    /// Runs the command.
-    pub(crate) fn run(&self) -> anyhow::Result<()> {
+    /// Runs the command; the exit code is 0 unless a signal ended it.
+    pub(crate) fn run(&self) -> anyhow::Result<u8> {
         match &self.command {
             Command::Run(args) => run::run(args),
-            Command::Data(args) => data::data(args),
-            Command::Loss(args) => loss::loss(args),
+            Command::Presets(args) => presets::presets(args).map(|()| 0),
+            Command::Data(args) => data::data(args).map(|()| 0),
+            Command::Loss(args) => loss::loss(args).map(|()| 0),
         }
     }
 }

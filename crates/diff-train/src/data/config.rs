@@ -21,7 +21,7 @@ pub struct DataConfig {
     pub label_column: Option<String>,
     /// Holds every n-th picture of the training part out: those are then `test`; 0 for none.
     pub held_out: u64,
-    /// Keeps the pictures whose index at the source is in first..end.
+    /// Keeps the pictures of the part whose index at the source is in first..end.
     pub range: Option<[u64; 2]>,
     /// See [`Preparation`].
     pub crop: Option<Crop>,

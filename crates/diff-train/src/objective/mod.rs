@@ -17,7 +17,8 @@ pub trait Objective {
     /// What it trains.
     type Model: ?Sized;
 
-    /// The loss of a batch, under draws of time steps and noise.
+    /// The loss of a batch, or its share of the loss of the step it is part of, under draws of time
+    /// steps and noise.
     fn loss(&mut self, model: &Self::Model, batch: &Batch, draws: &dyn Draws) -> Result<Loss>;
 
     /// Called when the optimiser has stepped, for objectives that write something back.
@@ -38,11 +39,11 @@ pub trait Objective {
 
 /// A loss and what it is made of.
 pub struct Loss {
-    /// The scalar that is differentiated.
+    /// The scalar that is differentiated: this part's share of the step's loss.
     pub total: Tensor,
-    /// Named scalars; an objective's terms before they are weighted.
+    /// Named scalars; an objective's terms before they are weighted, shares as well.
     pub parts: Vec<(&'static str, Tensor)>,
-    /// The paper times that were drawn, for error messages.
+    /// The paper times of the rows at hand, for error messages.
     pub times: Vec<i64>,
 }
 
@@ -113,6 +114,16 @@ fn residual(
     let x = diffuse(rows.x0, rows.eps, &noisy)?;
     let prediction = model.forward(&x, &times, rows.condition, context)?;
     Ok((rows.eps - prediction.eps(&x, &known)?)?)
+}
+
+/// The times of a whole step, checked to belong to the `rows` at hand.
+fn step_times(draws: &dyn Draws, rows: usize, low: i64, high: i64) -> Result<Vec<i64>> {
+    let (times, part) = (draws.times(low, high)?, draws.part());
+    if part.len() != rows || part.end > times.len() {
+        let expected = format!("{rows} times, one per row of x0");
+        return Err(argument("t", format!("{} values", part.len()), expected));
+    }
+    Ok(times)
 }
 
 /// Squares summed over C, H, W: `[B]`.

@@ -1,6 +1,6 @@
 //! The sequence-aware objective L_simple + lambda L_sa (SA-DPM, section 3.2 and algorithm 3).
 
-use super::{Loss, Objective, Rows, argument, residual, squares};
+use super::{Loss, Objective, Rows, argument, residual, squares, step_times};
 use crate::{Result, data::Batch, draws::Draws};
 use candle_core::Tensor;
 use diff_core::{
@@ -134,7 +134,7 @@ impl SequenceAware {
             Window::Code => 1,
             Window::Paper => 1 - self.config.window_steps() as i64,
         };
-        draws.times(rows, low, self.schedule.timesteps() as i64)
+        step_times(draws, rows, low, self.schedule.timesteps() as i64)
     }
 
     /// Residuals `[B, K, C, H, W]` of all window places, and their times, picture by picture.
@@ -167,21 +167,21 @@ impl SequenceAware {
         Ok((r.reshape(eps.shape())?, times))
     }
 
-    /// mean over rows with t in 1..=T of their squared residuals.
-    fn simple(&self, first: &Tensor, starts: &[i64]) -> Result<Tensor> {
+    /// mean over the step's rows with t in 1..=T of their squared residuals.
+    fn simple(&self, first: &Tensor, starts: &[i64], step: &[i64]) -> Result<Tensor> {
         let kept: Vec<f32> = starts.iter().map(|t| self.in_range(*t) as u8 as f32).collect();
-        let count = kept.iter().sum::<f32>().max(1.0) as f64;
+        let count = step.iter().filter(|t| self.in_range(**t)).count().max(1) as f64;
         let mask = Tensor::new(kept, first.device())?.to_dtype(first.dtype())?;
         Ok(((squares(first)? * mask)?.sum_all()? * (1.0 / count))?)
     }
 
-    /// (1/K^2) mean_b of the squared, weighted sum over the window.
-    fn sequence(&self, r: &Tensor, times: &[i64]) -> Result<Tensor> {
+    /// (1/K^2) mean over the step's rows of the squared, weighted sum over the window.
+    fn sequence(&self, r: &Tensor, times: &[i64], step_rows: usize) -> Result<Tensor> {
         let (rows, k) = (r.dim(0)?, r.dim(1)?);
         let weights: Vec<f64> = times.iter().map(|t| self.weight(*t)).collect();
         let weights = Tensor::from_vec(weights, (rows, k, 1), r.device())?.to_dtype(r.dtype())?;
         let sum = r.flatten_from(2)?.broadcast_mul(&weights)?.sum(1)?;
-        Ok((squares(&sum)?.mean_all()? * (1.0 / (k * k) as f64))?)
+        Ok((squares(&sum)?.sum_all()? * (1.0 / (k * k * step_rows) as f64))?)
     }
 }
 
@@ -193,14 +193,14 @@ impl Objective for SequenceAware {
     type Model = dyn Denoiser;
 
     fn loss(&mut self, model: &dyn Denoiser, batch: &Batch, draws: &dyn Draws) -> Result<Loss> {
-        let rows = batch.x0.dim(0)?;
-        let starts = self.draw_times(rows, draws)?;
+        let step = self.draw_times(batch.x0.dim(0)?, draws)?;
+        let starts = step[draws.part()].to_vec();
         let (r, times) = self.residuals(model, batch, &starts, draws)?;
-        let simple = self.simple(&r.narrow(1, 0, 1)?, &starts)?;
+        let simple = self.simple(&r.narrow(1, 0, 1)?, &starts, &step)?;
         let mut total = (&simple * self.config.simple_weight)?;
         let mut parts = vec![("simple", simple)];
         if self.config.window_steps() > 1 {
-            let sa = self.sequence(&r, &times)?;
+            let sa = self.sequence(&r, &times, step.len())?;
             total = (total + (&sa * self.config.lambda)?)?;
             parts.push(("sa", sa));
         }

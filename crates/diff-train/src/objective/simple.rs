@@ -1,4 +1,4 @@
-use super::{Loss, Objective, Rows, residual, squares};
+use super::{Loss, Objective, Rows, residual, squares, step_times};
 use crate::{Result, data::Batch, draws::Draws};
 use diff_core::Schedule;
 use diff_models::{Condition, Denoiser};
@@ -27,12 +27,13 @@ impl Objective for Simple {
 
     fn loss(&mut self, model: &dyn Denoiser, batch: &Batch, draws: &dyn Draws) -> Result<Loss> {
         let x0 = &batch.x0;
-        let times = draws.times(x0.dim(0)?, 1, self.schedule.timesteps() as i64)?;
+        let step = step_times(draws, x0.dim(0)?, 1, self.schedule.timesteps() as i64)?;
+        let times = step[draws.part()].to_vec();
         let eps = draws.noise(x0, 0)?;
         let condition = Condition { class: batch.labels.clone(), image: None };
         let rows = Rows { x0, eps: &eps, times: &times, condition: &condition };
         let r = residual(model, &self.schedule, rows, &draws.context(1))?;
-        let simple = squares(&r)?.mean_all()?;
+        let simple = (squares(&r)?.sum_all()? * (1.0 / step.len() as f64))?;
         Ok(Loss { total: simple.clone(), parts: vec![("simple", simple)], times })
     }
 }

@@ -1,8 +1,9 @@
-use super::Gradients;
+use super::{Gradients, Optimiser, check_at_least, check_decay, named, take, zeros};
 use crate::Result;
 use candle_core::Tensor;
 use diff_models::params::Params;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 
 /// The constants of [`Adam`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,85 +15,125 @@ pub struct AdamConfig {
     pub beta2: f64,
     /// Added to the denominator, above 0.
     pub eps: f64,
+    /// Weight of the L2 penalty that is added to the gradient, at least 0.
+    pub weight_decay: f64,
 }
 
 impl Default for AdamConfig {
     fn default() -> Self {
-        AdamConfig { beta1: 0.9, beta2: 0.999, eps: 1e-8 }
+        AdamConfig { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 }
     }
 }
 
 impl AdamConfig {
-    pub(crate) fn check(&self) -> Result<()> {
-        let decay = |name: &str, v: f64| match (0.0..1.0).contains(&v) {
-            true => Ok(()),
-            false => Err(diff_core::Error::argument(name, v, "a value in [0, 1)")),
-        };
-        decay("train.adam.beta1", self.beta1)?;
-        decay("train.adam.beta2", self.beta2)?;
-        if !(self.eps > 0.0 && self.eps.is_finite()) {
-            return Err(
-                diff_core::Error::argument("train.adam.eps", self.eps, "more than 0").into()
-            );
-        }
-        Ok(())
+    pub(super) fn check(&self) -> Result<()> {
+        check_decay("train.optimiser.beta1", self.beta1)?;
+        check_decay("train.optimiser.beta2", self.beta2)?;
+        check_at_least("train.optimiser.eps", self.eps, true)?;
+        check_at_least("train.optimiser.weight_decay", self.weight_decay, false)
     }
 }
 
-/// Adam (Kingma and Ba, 2015) exactly as torch computes it, with moments that can be saved.
-pub struct Adam {
-    config: AdamConfig,
-    steps: usize,
-    moments: Vec<Moments>,
+/// The constants of [`Adam::decoupled`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdamWConfig {
+    /// Decay of the gradient's mean, in [0, 1).
+    pub beta1: f64,
+    /// Decay of the squared gradient's mean, in [0, 1).
+    pub beta2: f64,
+    /// Added to the denominator, above 0.
+    pub eps: f64,
+    /// Share of the weights that a step at learning rate 1 would take away, at least 0.
+    pub weight_decay: f64,
 }
 
-struct Moments {
-    mean: Tensor,
-    square: Tensor,
+impl Default for AdamWConfig {
+    fn default() -> Self {
+        AdamWConfig { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01 }
+    }
+}
+
+impl AdamWConfig {
+    fn moments(self) -> AdamConfig {
+        let AdamWConfig { beta1, beta2, eps, weight_decay } = self;
+        AdamConfig { beta1, beta2, eps, weight_decay }
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        self.moments().check()
+    }
+}
+
+/// Adam (Kingma and Ba, 2015) and AdamW (Loshchilov and Hutter, 2019) exactly as torch computes
+/// them.
+pub struct Adam {
+    config: AdamConfig,
+    decoupled: bool,
+    steps: usize,
+    mean: Vec<Tensor>,
+    square: Vec<Tensor>,
 }
 
 impl Adam {
-    /// An optimiser whose moments are zero.
+    /// Adam with moments of zero.
+    ///
+    /// # Errors
+    /// When a tensor operation fails.
     pub fn new(config: AdamConfig, params: &Params) -> Result<Self> {
-        let moments = params
-            .iter()
-            .map(|(_, var)| Ok(Moments { mean: var.zeros_like()?, square: var.zeros_like()? }))
-            .collect::<Result<_>>()?;
-        Ok(Adam { config, steps: 0, moments })
+        let (mean, square) = (zeros(params)?, zeros(params)?);
+        Ok(Adam { config, decoupled: false, steps: 0, mean, square })
     }
 
-    /// Steps taken.
-    pub fn steps(&self) -> usize {
-        self.steps
+    /// AdamW: the weights decay by themselves instead of by way of the gradient.
+    ///
+    /// # Errors
+    /// When a tensor operation fails.
+    pub fn decoupled(config: AdamWConfig, params: &Params) -> Result<Self> {
+        Ok(Adam { decoupled: true, ..Adam::new(config.moments(), params)? })
     }
+}
 
-    /// One step at learning rate `lr`.
-    pub fn step(&mut self, params: &Params, gradients: &Gradients, lr: f64) -> Result<()> {
+impl Optimiser for Adam {
+    fn step(&mut self, params: &Params, gradients: &Gradients, lr: f64) -> Result<()> {
         self.steps += 1;
-        let AdamConfig { beta1, beta2, eps } = self.config;
+        let AdamConfig { beta1, beta2, eps, weight_decay } = self.config;
         let correction = |beta: f64| 1.0 - beta.powi(self.steps as i32);
         let rate = lr / correction(beta1);
         let root = 1.0 / correction(beta2).sqrt();
-        for (((_, var), (_, g)), m) in params.iter().zip(gradients.iter()).zip(&mut self.moments) {
-            m.mean = (m.mean.affine(beta1, 0.0)? + g.affine(1.0 - beta1, 0.0)?)?;
-            m.square = (m.square.affine(beta2, 0.0)? + g.sqr()?.affine(1.0 - beta2, 0.0)?)?;
-            let denominator = m.square.sqrt()?.affine(root, eps)?;
-            let change = (&m.mean / denominator)?.affine(-rate, 0.0)?;
-            var.set(&(var.as_detached_tensor() + change)?)?;
+        let moments = self.mean.iter_mut().zip(&mut self.square);
+        for (((_, var), (_, g)), (mean, square)) in params.iter().zip(gradients.iter()).zip(moments)
+        {
+            let mut weight = var.as_detached_tensor();
+            let mut g = g.clone();
+            if weight_decay > 0.0 && self.decoupled {
+                weight = weight.affine(1.0 - lr * weight_decay, 0.0)?;
+            } else if weight_decay > 0.0 {
+                g = (g + weight.affine(weight_decay, 0.0)?)?;
+            }
+            *mean = (mean.affine(beta1, 0.0)? + g.affine(1.0 - beta1, 0.0)?)?;
+            *square = (square.affine(beta2, 0.0)? + g.sqr()?.affine(1.0 - beta2, 0.0)?)?;
+            let denominator = square.sqrt()?.affine(root, eps)?;
+            let change = (&*mean / denominator)?.affine(-rate, 0.0)?;
+            var.set(&(weight + change)?)?;
         }
         Ok(())
     }
 
-    /// The moments, named `mean.<parameter>` and `square.<parameter>`.
-    pub fn state(&self, params: &Params) -> Vec<(String, Tensor)> {
-        let named = params.iter().zip(&self.moments);
-        named
-            .flat_map(|((name, _), m)| {
-                [
-                    (format!("mean.{name}"), m.mean.clone()),
-                    (format!("square.{name}"), m.square.clone()),
-                ]
-            })
-            .collect()
+    fn state(&self, params: &Params) -> Vec<(String, Tensor)> {
+        let mut state = named(params, "mean", &self.mean);
+        state.extend(named(params, "square", &self.square));
+        state
+    }
+
+    fn restore(
+        &mut self,
+        params: &Params,
+        steps: usize,
+        state: &HashMap<String, Tensor>,
+    ) -> Result<()> {
+        let (mean, square) = (take(params, "mean", state)?, take(params, "square", state)?);
+        (self.steps, self.mean, self.square) = (steps, mean, square);
+        Ok(())
     }
 }

@@ -36,6 +36,17 @@ impl Gradients {
         self.iter().map(|(name, g)| Ok((name.to_string(), norm(g)?))).collect()
     }
 
+    /// Adds those of another part of the same step.
+    ///
+    /// # Errors
+    /// When a tensor operation fails.
+    pub fn add(&mut self, other: Gradients) -> Result<()> {
+        for ((_, sum), (_, gradient)) in self.named.iter_mut().zip(other.named) {
+            *sum = (&*sum + gradient)?;
+        }
+        Ok(())
+    }
+
     /// Scales all gradients together so that their common L2 norm is at most `limit`
     /// (torch: factor min(1, limit / (norm + 1e-6))). Returns the norm before.
     pub fn clip(&mut self, limit: Option<f64>) -> Result<f64> {

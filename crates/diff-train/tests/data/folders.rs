@@ -81,7 +81,13 @@ fn a_source_without_parts_is_divided_by_index() {
     assert!(error.contains("data.held_out = n") && error.contains("data.range"), "{error}");
     assert_eq!(seeds(&DataConfig { held_out: 4, ..flat.clone() }), [1, 2, 3, 5, 6, 7, 9]);
     assert_eq!(seeds(&DataConfig { held_out: 4, ..test.clone() }), [0, 4, 8]);
-    assert_eq!(seeds(&DataConfig { range: Some([7, 20]), ..test }), [7, 8, 9]);
+    assert_eq!(seeds(&DataConfig { range: Some([7, 20]), ..flat.clone() }), [7, 8, 9]);
+    // What `train` names cannot be `test` as well.
+    let both = crate::common::error(&DataConfig { range: Some([7, 20]), ..test.clone() });
+    assert!(both.contains("data.held_out = n"), "{both}");
+    let parts = DataConfig { range: Some([3, 9]), held_out: 4, ..test };
+    assert_eq!(seeds(&parts), [4, 8]);
+    assert_eq!(seeds(&DataConfig { split: Split::Train, ..parts }), [3, 5, 6, 7]);
     assert_eq!(seeds(&DataConfig { range: Some([0, 2]), ..flat.clone() }), [0, 1]);
     let none = crate::common::error(&DataConfig { range: Some([10, 20]), ..flat });
     assert!(none.contains("no pictures") && none.contains("data.range"), "{none}");

@@ -69,7 +69,7 @@ fn an_lmdb_is_divided_by_index() {
     let all = scene.open("lmdb");
     assert!(all.len() >= 2 && all.classes() == 0);
     assert!(crate::common::error(&test(&scene, "lmdb")).contains("data.range"));
-    let some = open(&DataConfig { range: Some([1, 2]), ..test(&scene, "lmdb") }).unwrap();
+    let some = open(&DataConfig { range: Some([1, 2]), ..scene.config("lmdb") }).unwrap();
     assert_eq!((some.index(0), some.picture(0)), (1, all.picture(1)));
     let held = open(&DataConfig { held_out: 2, ..test(&scene, "lmdb") }).unwrap();
     assert_eq!((held.len(), held.picture(0)), (all.len().div_ceil(2), all.picture(0)));

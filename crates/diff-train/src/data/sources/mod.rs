@@ -92,17 +92,18 @@ fn unknown(path: &Path, given: &str) -> Error {
 }
 
 impl Request<'_> {
-    /// For a source without parts: all of it counts as the training part, and a range of it as any.
+    /// For a source without parts: all of it counts as the training part. A range of it is no test
+    /// part, as the same configuration with `split = "train"` would train on it.
     ///
     /// # Errors
     /// Says how to get at a test part.
     fn undivided(&self) -> Result<()> {
-        if self.split == Split::Train || self.config.range.is_some() {
+        if self.split == Split::Train {
             return Ok(());
         }
         let expected = format!(
             "train, as {} has no parts of its own; data.held_out = n makes every n-th picture \
-             `test`, data.range = [first, end] a part by index",
+             `test`, and data.range = [first, end] with split = \"train\" names any part by index",
             self.name
         );
         Err(diff_core::Error::argument("data.split", "test", expected).into())

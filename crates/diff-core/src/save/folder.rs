@@ -1,34 +1,35 @@
-//! Replacing a whole folder.
-
+use super::{create_folder, disk, folder_of, io_error, remove, sibling, sync_folder};
 use crate::error::{Error, Result};
-use diff_core::save::{io_error, sync_folder};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::Path};
 
 /// Fills a scratch folder beside `target` and renames it into place. A folder in the way is set
-/// aside first and removed last, and only if it holds nothing but entries named in `own`.
-pub(super) fn folder(
+/// aside first (as `.NAME.PID.old`) and removed last, and only if it holds nothing but entries named
+/// in `own`.
+///
+/// # Errors
+/// When `target` holds other entries, or whatever `fill` or the system refuses; a folder that was
+/// there is there again.
+pub fn folder<E: From<Error>>(
     target: &Path,
     own: &[&str],
-    fill: impl FnOnce(&Path) -> Result<()>,
-) -> Result<()> {
+    fill: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
+    if target.file_name().is_none() {
+        return Err(refused(target, "is no name for a folder".into()).into());
+    }
     check_replaceable(target, own)?;
-    let parent = match target.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-        _ => PathBuf::from("."),
-    };
-    fs::create_dir_all(&parent).map_err(io_error(&parent, "create folder"))?;
-    let scratch = sibling(target, "tmp")?;
+    let parent = folder_of(target);
+    create_folder(&parent)?;
+    let scratch = sibling(target, "tmp");
     remove(&scratch)?;
-    fs::create_dir(&scratch).map_err(io_error(&scratch, "create folder"))?;
-    let moved = fill(&scratch)
-        .and_then(|()| Ok(sync_tree(&scratch)?))
-        .and_then(|()| move_into_place(&scratch, target));
+    create_folder(&scratch)?;
+    let moved = fill(&scratch).and_then(|()| {
+        sync_tree(&scratch)?;
+        Ok(move_into_place(&scratch, target)?)
+    });
     if moved.is_err() {
         // The first error is the one to report; a scratch folder that stays is harmless.
-        let _ = fs::remove_dir_all(&scratch);
+        let _ = remove(&scratch);
     }
     moved?;
     Ok(sync_folder(&parent)?)
@@ -43,29 +44,33 @@ fn check_replaceable(target: &Path, own: &[&str]) -> Result<()> {
         let name = entry.map_err(io_error(target, "list"))?.file_name();
         if !own.iter().any(|own| name.to_str() == Some(own)) {
             let name = name.to_string_lossy();
-            return Err(Error::file(target, format!("not replaced: it also holds `{name}`")));
+            return Err(refused(target, format!("it also holds `{name}`")));
         }
     }
     Ok(())
 }
 
+fn refused(target: &Path, reason: String) -> Error {
+    io_error(target, "replace")(io::Error::new(io::ErrorKind::AlreadyExists, reason))
+}
+
 fn move_into_place(scratch: &Path, target: &Path) -> Result<()> {
-    let aside = sibling(target, "old")?;
+    let aside = sibling(target, "old");
     remove(&aside)?;
     let occupied = target.exists();
     if occupied {
-        fs::rename(target, &aside).map_err(io_error(target, "set aside"))?;
+        disk::rename(target, &aside).map_err(io_error(target, "set aside"))?;
     }
-    if let Err(e) = fs::rename(scratch, target) {
+    if let Err(e) = disk::rename(scratch, target) {
         if occupied {
-            let _ = fs::rename(&aside, target);
+            let _ = disk::rename(&aside, target);
         }
-        return Err(io_error(target, "rename into place")(e).into());
+        return Err(io_error(target, "rename into place")(e));
     }
     remove(&aside)
 }
 
-fn sync_tree(folder: &Path) -> diff_core::Result<()> {
+fn sync_tree(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(io_error(folder, "list"))? {
         let path = entry.map_err(io_error(folder, "list"))?.path();
         if path.is_dir() {
@@ -73,21 +78,6 @@ fn sync_tree(folder: &Path) -> diff_core::Result<()> {
         }
     }
     sync_folder(folder)
-}
-
-fn remove(folder: &Path) -> Result<()> {
-    if folder.exists() {
-        fs::remove_dir_all(folder).map_err(io_error(folder, "remove"))?;
-    }
-    Ok(())
-}
-
-fn sibling(target: &Path, suffix: &str) -> Result<PathBuf> {
-    let Some(name) = target.file_name() else {
-        return Err(Error::file(target, "is no name for a checkpoint folder"));
-    };
-    let name = name.to_string_lossy();
-    Ok(target.with_file_name(format!(".{name}.{}.{suffix}", std::process::id())))
 }
 
 #[cfg(test)]
@@ -119,7 +109,7 @@ mod tests {
         write(&target, "old").unwrap();
         let failed = folder(&target, &["a"], |scratch| {
             fs::write(scratch.join("a"), "half").unwrap();
-            Err(Error::Input("stop".into()))
+            Err(Error::argument("x", 1, "2"))
         });
         assert!(failed.is_err());
         assert_eq!(fs::read_to_string(target.join("a")).unwrap(), "old");
@@ -130,8 +120,8 @@ mod tests {
     fn a_folder_with_other_files_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("thesis.tex"), "x").unwrap();
-        let message = write(dir.path(), "new").unwrap_err().to_string();
-        assert!(message.contains("thesis.tex"), "{message}");
+        let error = anyhow::Error::from(write(dir.path(), "new").unwrap_err());
+        assert!(format!("{error:#}").contains("thesis.tex"), "{error:#}");
         assert!(dir.path().join("thesis.tex").exists());
     }
 }

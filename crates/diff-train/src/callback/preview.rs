@@ -1,0 +1,87 @@
+use super::{Callback, Moment, Record};
+use crate::{Result, config::RunConfig};
+use candle_core::{DType, Device, Tensor};
+use diff_core::{
+    Schedule, Step,
+    rng::{Address, Purpose},
+    trajectory,
+};
+use diff_models::{
+    Condition, Context, Denoiser, eps_to_x0,
+    noise::normals,
+    pictures::{Grid, Pictures},
+};
+use std::path::{Path, PathBuf};
+
+/// Draws samples of the averaged weights now and then: deterministic DDIM on the linear trajectory,
+/// from the noise that `diff-sample generate` gives the same indices, so that previews show one
+/// latent as training goes on. Class-conditional networks draw the classes in turn.
+pub struct Previews {
+    every: usize,
+    folder: PathBuf,
+    schedule: Schedule,
+    steps: Vec<Step>,
+    latents: Tensor,
+    condition: Condition,
+}
+
+impl Previews {
+    /// The previews that `config` asks for, in the run folder `out`.
+    ///
+    /// # Errors
+    /// When there are more steps than the schedule has.
+    pub fn new(
+        config: &RunConfig,
+        schedule: &Schedule,
+        out: &Path,
+        device: &Device,
+    ) -> Result<Self> {
+        let times = trajectory::resolve("linear", config.preview.steps, schedule.timesteps())?;
+        let before = std::iter::once(&0).chain(&times);
+        let mut steps: Vec<Step> = before.zip(&times).map(|(s, t)| schedule.step(*s, *t)).collect();
+        steps.reverse();
+        let (shape, classes) = config.network.input();
+        let count = config.preview.num;
+        let latent = Address::new(config.seed, Purpose::Latent);
+        let rows: Vec<_> = (0..count as u64).map(|i| latent.index(i)).collect();
+        let class = classes.map(|classes| (0..count).map(|i| (i % classes) as u32).collect());
+        Ok(Previews {
+            every: config.preview.every,
+            folder: out.join("previews"),
+            schedule: schedule.clone(),
+            steps,
+            latents: normals(&rows, &shape, DType::F32, device)?,
+            condition: Condition { class, image: None },
+        })
+    }
+
+    fn sample(&self, model: &dyn Denoiser) -> Result<Tensor> {
+        let mut x = self.latents.clone();
+        for step in &self.steps {
+            let times = vec![step.t as f64; x.dim(0)?];
+            let prediction = model.forward(&x, &times, &self.condition, &Context::Eval)?;
+            let alpha_bar = [self.schedule.alpha_bar(step.t)];
+            let eps = prediction.eps(&x, &alpha_bar)?;
+            let x0 = eps_to_x0(&x, &eps, &alpha_bar)?;
+            let direction = step.ddim_direction(0.0);
+            x = (x0.affine(step.alpha_bar_s.sqrt(), 0.0)? + eps.affine(direction, 0.0)?)?;
+        }
+        Ok(x)
+    }
+}
+
+impl Callback for Previews {
+    fn after_step(&mut self, moment: &Moment, _: &mut Record) -> Result<()> {
+        if !moment.due(self.every) {
+            return Ok(());
+        }
+        let averaged = moment.checkpoint.with_weights(moment.trainer.ema_weights())?;
+        let pictures = Pictures::from_tensor(&self.sample(&averaged)?)?;
+        let [n, h, w, c] = pictures.shape;
+        let mut grid = Grid::new(n, [h, w, c]);
+        (0..n).for_each(|i| grid.push(pictures.picture(i)));
+        let images = moment.trainer.images();
+        let path = self.folder.join(format!("{images:010}.png"));
+        Ok(grid.write(&path, Some(&format!("{images} pictures, step {}", moment.report.step)))?)
+    }
+}

@@ -1,0 +1,77 @@
+use super::parts::Parts;
+use crate::{Result, config::RunConfig};
+use candle_core::Device;
+use serde::Serialize;
+use std::time::Instant;
+
+/// What a run would do, without doing it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// The resolved configuration.
+    pub config: RunConfig,
+    /// Pictures to train on.
+    pub pictures: usize,
+    /// Times that every picture is seen.
+    pub epochs: f64,
+    /// Trainable numbers of the network.
+    pub parameters: usize,
+    /// Bytes held for weights, gradients, the optimiser and the averages; activations come on top.
+    pub state_bytes: usize,
+    /// Bytes of a checkpoint on disk.
+    pub checkpoint_bytes: u64,
+    /// Floating-point operations of the whole run, three forward passes' worth a step (estimate).
+    pub flops: f64,
+    /// Seconds on this machine, from a few small steps (estimate).
+    pub seconds: f64,
+}
+
+/// The plan of a run; takes a few steps on one and on four pictures to estimate its time.
+///
+/// # Errors
+/// The configuration errors of [`run`](super::run).
+pub fn plan(config: &RunConfig, device: &Device) -> Result<Plan> {
+    let mut parts = Parts::build(config, device)?;
+    if let Some(spec) = &config.init_from {
+        parts.init_from(spec, device)?;
+    }
+    let (pictures, parameters) = (parts.data.len(), parts.checkpoint.params.numel());
+    let (batch, steps) = (config.train.batch as f64, config.train.steps as f64);
+    let rows = batch * config.objective.rows_per_picture() as f64;
+    let [_, height, width] = config.network.input().0;
+    let forward = 2.0 * parts.checkpoint.unet.multiply_adds(height, width) as f64;
+    let flops = 3.0 * forward * rows * steps;
+    let (one, four) = (step_seconds(config, 1, device)?, step_seconds(config, 4, device)?);
+    // A part of a step costs something in itself, and something for every picture.
+    let each = ((four - one) / 3.0).max(0.0);
+    let passes = config.train.accumulate as f64;
+    let seconds = (one * passes + each * (batch - passes)) * steps;
+    // Weights, gradients, the optimiser's numbers, the averages.
+    let kept = config.train.optimiser.numbers_per_parameter() + config.train.ema.0.len();
+    Ok(Plan {
+        config: config.clone(),
+        pictures,
+        epochs: batch * steps / pictures as f64,
+        parameters,
+        state_bytes: (2 + kept) * 4 * parameters,
+        checkpoint_bytes: checkpoint_bytes(config, parameters),
+        flops,
+        seconds,
+    })
+}
+
+/// Bytes of a checkpoint, headers and texts left out.
+pub(super) fn checkpoint_bytes(config: &RunConfig, parameters: usize) -> u64 {
+    let kept = config.train.optimiser.numbers_per_parameter() + config.train.ema.0.len();
+    ((1 + kept) * 4 * parameters) as u64
+}
+
+/// Seconds of a step on `batch` pictures, the first step left out.
+fn step_seconds(config: &RunConfig, batch: usize, device: &Device) -> Result<f64> {
+    let mut probe = config.clone();
+    (probe.train.batch, probe.train.accumulate) = (batch, 1);
+    let (mut trainer, _) = Parts::build(&probe, device)?.trainer(&probe, device)?;
+    trainer.step()?;
+    let started = Instant::now();
+    trainer.step()?;
+    Ok(started.elapsed().as_secs_f64())
+}

@@ -1,0 +1,273 @@
+use super::{
+    Summary,
+    parts::Parts,
+    plan::checkpoint_bytes,
+    resume::{Counters, DataPosition, FORMAT},
+};
+use crate::{
+    Error, Result, Trainer,
+    callback::{Callback, HeldOut, Milestones, Moment, Previews, Record},
+    config::{RunConfig, due},
+    log::{Line, Log, Means},
+    stop::Stop,
+    store::{Newest, Store},
+};
+use candle_core::Device;
+use diff_core::save::{atomic_bytes, remove};
+use diff_models::{
+    Denoiser,
+    checkpoint::{Checkpoint, read_tensors, write_tensors},
+};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+/// A run under way.
+pub(super) struct Session<'a> {
+    config: &'a RunConfig,
+    out: PathBuf,
+    trainer: Trainer<dyn Denoiser>,
+    checkpoint: Checkpoint,
+    store: Store,
+    record: Record,
+    means: Means,
+    /// Mean loss of the last log line.
+    loss: Option<f64>,
+    own: Vec<Box<dyn Callback>>,
+    data: (String, usize),
+    started: Instant,
+    seconds_before: f64,
+    resumed_at: Option<usize>,
+}
+
+impl<'a> Session<'a> {
+    /// A run at step 0.
+    pub(super) fn fresh(
+        config: &'a RunConfig,
+        out: &Path,
+        parts: Parts,
+        device: &Device,
+    ) -> Result<Self> {
+        write_config(config, out)?;
+        let log = Log::create(&out.join("log.jsonl"))?;
+        Self::new(config, out, parts, device, Record::new(out, log, &[])?)
+    }
+
+    /// A run as its checkpoint left it.
+    pub(super) fn resumed(
+        config: &'a RunConfig,
+        out: &Path,
+        parts: Parts,
+        newest: &Newest,
+        device: &Device,
+    ) -> Result<Self> {
+        let counters = Counters::read(&newest.folder)?;
+        if counters.data.sha256 != parts.data.sha256() {
+            return Err(Error::Input {
+                path: newest.folder.clone(),
+                message: format!(
+                    "was trained on other pictures: sha256 {}, data set {} now has {}",
+                    counters.data.sha256,
+                    parts.data.name(),
+                    parts.data.sha256()
+                ),
+            });
+        }
+        let store = Store::new(out);
+        store.set_aside(newest)?;
+        let state = read_tensors(&newest.folder.join("training/state.safetensors"))?;
+        let weights = "model/unet/diffusion_pytorch_model.safetensors";
+        let averaged = read_tensors(&newest.folder.join(weights))?;
+        let (log, lines) = Log::resume(&out.join("log.jsonl"), counters.step)?;
+        let record = Record::new(out, log, &lines)?;
+        let mut session = Self::new(config, out, parts, device, record)?;
+        session.trainer.restore(counters.step, state, averaged)?;
+        // What the finished run wrote last is not of a longer one.
+        if counters.step < config.train.steps {
+            session.model_folders().iter().try_for_each(|(folder, _)| remove(folder))?;
+        }
+        write_config(config, out)?;
+        session.means = counters.means;
+        session.loss = counters.loss;
+        session.seconds_before = counters.seconds;
+        session.resumed_at = Some(counters.step);
+        Ok(session)
+    }
+
+    fn new(
+        config: &'a RunConfig,
+        out: &Path,
+        parts: Parts,
+        device: &Device,
+        record: Record,
+    ) -> Result<Self> {
+        let data = (parts.data.sha256().to_string(), parts.data.len());
+        let schedule = parts.checkpoint.schedule.clone();
+        let (trainer, mut checkpoint) = parts.trainer(config, device)?;
+        // Without the folder: the same recipe gives the same file wherever it is run.
+        let recipe = RunConfig { out: None, ..config.clone() };
+        checkpoint.metadata.insert("diff.config".into(), recipe.to_toml()?);
+        let mut own: Vec<Box<dyn Callback>> = Vec::new();
+        if config.held_out.every > 0 {
+            own.push(Box::new(HeldOut::new(config, &schedule, device)?));
+        }
+        if config.preview.every > 0 {
+            own.push(Box::new(Previews::new(config, &schedule, out, device)?));
+        }
+        if config.save.keep_every > 0 {
+            own.push(Box::new(Milestones::new(config.save.keep_every, out)));
+        }
+        Ok(Session {
+            config,
+            out: out.to_path_buf(),
+            trainer,
+            checkpoint,
+            store: Store::new(out),
+            record,
+            means: Means::default(),
+            loss: None,
+            own,
+            data,
+            started: Instant::now(),
+            seconds_before: 0.0,
+            resumed_at: None,
+        })
+    }
+
+    /// The loop.
+    pub(super) fn train(
+        &mut self,
+        stop: &Stop,
+        callbacks: &mut [&mut dyn Callback],
+    ) -> Result<Summary> {
+        self.started = Instant::now();
+        let mut saved_at = Instant::now();
+        let mut saved = self.resumed_at;
+        let mut stopped_by = stop.requested();
+        while self.trainer.steps() < self.config.train.steps && stopped_by.is_none() {
+            let before = self.trainer.images();
+            self.step(callbacks)?;
+            let minutes = self.config.save.minutes;
+            let by_time = minutes > 0.0 && saved_at.elapsed().as_secs_f64() >= 60.0 * minutes;
+            if by_time || due(before, self.trainer.images(), self.config.save.every) {
+                self.save()?;
+                saved = Some(self.trainer.steps());
+                saved_at = Instant::now();
+            }
+            stopped_by = stop.requested();
+        }
+        if saved != Some(self.trainer.steps()) {
+            self.save()?;
+        }
+        let finished = self.trainer.steps() >= self.config.train.steps;
+        if finished {
+            self.write_models()?;
+        }
+        Ok(Summary {
+            out: self.out.clone(),
+            parameters: self.checkpoint.params.numel(),
+            steps: self.trainer.steps(),
+            images: self.trainer.images(),
+            loss: self.loss,
+            seconds: self.seconds(),
+            resumed_at: self.resumed_at,
+            stopped_by: stopped_by.filter(|_| !finished),
+        })
+    }
+
+    fn step(&mut self, callbacks: &mut [&mut dyn Callback]) -> Result<()> {
+        let before = self.trainer.images();
+        let report = self.trainer.step()?;
+        self.means.add(report.loss, report.grad_norm, &report.parts);
+        let settings = &self.config.train;
+        if report.step.is_multiple_of(settings.log_every) || report.step == settings.steps {
+            let (images, seconds) = (self.trainer.images(), self.seconds());
+            let line = self.means.take(report.step, images, report.lr, seconds);
+            self.loss = Some(line.loss);
+            self.record.write(Line::Steps(line))?;
+        }
+        let moment = Moment {
+            trainer: &self.trainer,
+            checkpoint: &self.checkpoint,
+            report: &report,
+            images_before: before,
+        };
+        let own = self.own.iter_mut().map(|callback| callback.as_mut() as &mut dyn Callback);
+        for callback in own {
+            callback.after_step(&moment, &mut self.record)?;
+        }
+        for callback in callbacks {
+            callback.after_step(&moment, &mut self.record)?;
+        }
+        Ok(())
+    }
+
+    /// Seconds of training so far.
+    fn seconds(&self) -> f64 {
+        self.seconds_before + self.started.elapsed().as_secs_f64()
+    }
+
+    fn save(&mut self) -> Result<()> {
+        // What the checkpoint counts on must be there before it is.
+        self.record.sync()?;
+        self.checkpoint.metadata.insert("diff.steps".into(), self.trainer.steps().to_string());
+        let counters = self.counters()?;
+        let bytes = checkpoint_bytes(self.config, self.checkpoint.params.numel());
+        let (trainer, checkpoint) = (&self.trainer, &self.checkpoint);
+        self.store.save(trainer.images(), bytes, |folder| {
+            checkpoint.write(&folder.join("model"), trainer.ema_weights())?;
+            let training = folder.join("training");
+            write_tensors(&training.join("state.safetensors"), &trainer.state())?;
+            Ok(atomic_bytes(&training.join("state.json"), counters.as_bytes())?)
+        })?;
+        self.store.prune(self.config.save.last)
+    }
+
+    fn counters(&self) -> Result<String> {
+        let (sha256, pictures) = self.data.clone();
+        let images = self.trainer.images();
+        let (epoch, position) = (images / pictures, images % pictures);
+        let counters = Counters {
+            format: FORMAT.into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            step: self.trainer.steps(),
+            images,
+            seed: self.config.seed,
+            seconds: self.seconds(),
+            data: DataPosition { sha256, pictures, epoch, position },
+            means: self.means.clone(),
+            loss: self.loss,
+        };
+        let text = serde_json::to_string_pretty(&counters).map_err(|e| Error::Input {
+            path: self.out.clone(),
+            message: format!("counters: {e}"),
+        })?;
+        Ok(text + "\n")
+    }
+
+    /// The folders of the finished models, that of the run last, with the average each one holds.
+    fn model_folders(&self) -> Vec<(PathBuf, usize)> {
+        let averages = self.trainer.averages().iter().enumerate();
+        let mut folders: Vec<_> = averages
+            .map(|(i, average)| match i {
+                0 => (self.out.join("model"), 0),
+                _ => (self.out.join(format!("model-ema-{}", average.decay())), i),
+            })
+            .collect();
+        folders.rotate_left(1);
+        folders
+    }
+
+    fn write_models(&mut self) -> Result<()> {
+        self.checkpoint.metadata.insert("diff.steps".into(), self.trainer.steps().to_string());
+        for (folder, i) in self.model_folders() {
+            self.checkpoint.write(&folder, self.trainer.averages()[i].weights())?;
+        }
+        Ok(())
+    }
+}
+
+fn write_config(config: &RunConfig, out: &Path) -> Result<()> {
+    Ok(atomic_bytes(&out.join("config.toml"), config.to_toml()?.as_bytes())?)
+}
