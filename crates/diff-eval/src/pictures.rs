@@ -27,7 +27,7 @@ impl Pictures {
     }
 }
 
-/// Reads `NAME`, `NAME:train` or `NAME:test` of a data set, or `arr_0` (u8, NHWC) of an `.npz` file.
+/// Reads `SOURCE`, `SOURCE:train` or `SOURCE:test` of a data set as `data.source` names it, or `arr_0` (u8, NHWC) of an `.npz` file.
 ///
 /// # Errors
 /// Names the file, key, type or shape at fault, or the split that was meant.
@@ -57,7 +57,7 @@ fn read_npz(path: &Path) -> Result<Pictures> {
 }
 
 fn read_data(source: &str) -> Result<Pictures> {
-    let (name, split) = source.split_once(':').unwrap_or((source, "train"));
+    let (name, split) = split_of(source);
     let split = match split {
         "train" => Split::Train,
         "test" => Split::Test,
@@ -67,7 +67,7 @@ fn read_data(source: &str) -> Result<Pictures> {
             return Err(diff_core::Error::argument("split", other, expected).into());
         }
     };
-    let data = open(&DataConfig { source: name.into(), split })?;
+    let data = open(&DataConfig { source: name.into(), split, ..DataConfig::default() })?;
     let [c, h, w] = data.shape();
     let mut bytes = Vec::with_capacity(data.len() * c * h * w);
     for i in 0..data.len() {
@@ -75,4 +75,35 @@ fn read_data(source: &str) -> Result<Pictures> {
         bytes.extend((0..h * w).flat_map(|p| (0..c).map(move |c| picture[c * h * w + p])));
     }
     Ok(Pictures { shape: [h, w, c], bytes })
+}
+
+/// A data set and what is said of its split, by default `train`.
+fn split_of(source: &str) -> (&str, &str) {
+    match source.rsplit_once(':') {
+        // The colons of `hub:name` and of a path say nothing of a split.
+        Some((name, split)) if name != "hub" && !split.contains('/') => (name, split),
+        _ => (source, "train"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_split_is_what_follows_the_last_colon_of_a_name() {
+        for (source, name, split) in [
+            ("digits", "digits", "train"),
+            ("digits:test", "digits", "test"),
+            ("hub:cifar10", "hub:cifar10", "train"),
+            ("hub:org/name", "hub:org/name", "train"),
+            ("hub:org/name@main:test", "hub:org/name@main", "test"),
+            ("a:b/pictures", "a:b/pictures", "train"),
+            ("pictures:test", "pictures", "test"),
+        ] {
+            assert_eq!(split_of(source), (name, split), "{source}");
+        }
+        assert_eq!(read("digits:test").unwrap().len(), 360);
+        assert!(read("digits:tset").unwrap_err().to_string().contains("did you mean"));
+    }
 }

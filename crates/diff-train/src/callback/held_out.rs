@@ -37,7 +37,7 @@ impl HeldOut {
         let labelled = fits(config, &data)?;
         let pictures = config.held_out.num.min(data.len());
         let batch = config.train.batch.div_ceil(config.train.accumulate).min(pictures);
-        let mut loader = Loader::new(data, config.seed, batch, labelled)?;
+        let mut loader = Loader::new(data, config.data.augment(), config.seed, batch, labelled)?;
         let steps = pictures.div_ceil(batch);
         let mut batches: Vec<Batch> =
             (0..steps).map(|step| loader.batch(step, device)).collect::<Result<_>>()?;

@@ -1,5 +1,6 @@
 //! The commands of the binary, one file each.
 
+mod data;
 mod loss;
 mod presets;
 mod run;
@@ -20,6 +21,8 @@ enum Command {
     Run(run::RunArgs),
     /// List the documents' training recipes, or print one.
     Presets(presets::PresetsArgs),
+    /// Open a data set, print what is in it, and draw what a network would be trained on.
+    Data(data::DataArgs),
     /// Print the loss and gradient norms of a checkpoint on given inputs.
     Loss(loss::LossArgs),
 }
@@ -30,6 +33,7 @@ impl Cli {
         match &self.command {
             Command::Run(args) => run::run(args),
             Command::Presets(args) => presets::presets(args).map(|()| 0),
+            Command::Data(args) => data::data(args).map(|()| 0),
             Command::Loss(args) => loss::loss(args).map(|()| 0),
         }
     }

@@ -20,6 +20,16 @@ pub trait Source: Send {
     /// Names of the classes by label, where the source has labels.
     fn classes(&self) -> Vec<String>;
 
+    /// Number of files that are no pictures by their name.
+    fn ignored(&self) -> u64 {
+        0
+    }
+
+    /// Whether decoding it again is cheaper than keeping the pictures on disk.
+    fn is_small(&self) -> bool {
+        false
+    }
+
     /// The pictures in the source's own order, which is the same every time.
     ///
     /// # Errors
@@ -30,7 +40,7 @@ pub trait Source: Send {
 /// One picture of a source.
 #[derive(Clone, Debug)]
 pub struct Item {
-    /// Its place in the source, before anything is left out.
+    /// Its place in the source, before anything is left out; it grows from item to item.
     pub index: u64,
     /// What messages call it: a file name, a row, a key.
     pub name: String,

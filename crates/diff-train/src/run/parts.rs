@@ -57,7 +57,8 @@ impl Parts {
         device: &Device,
     ) -> Result<(Trainer<dyn Denoiser>, Checkpoint)> {
         let Parts { data, checkpoint, objective, labelled } = self;
-        let loader = Loader::new(data, config.seed, config.train.batch, labelled)?;
+        let loader =
+            Loader::new(data, config.data.augment(), config.seed, config.train.batch, labelled)?;
         let model: Box<dyn Denoiser> = Box::new(checkpoint.unet.clone());
         let params = checkpoint.params.clone();
         let (train, seed) = (config.train.clone(), config.seed);

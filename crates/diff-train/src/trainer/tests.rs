@@ -53,8 +53,14 @@ fn with(config: TrainConfig, breaks: usize) -> Trainer<Tensor> {
     let mut builder = ParamBuilder::init(0, DType::F32, &Device::Cpu);
     let w = builder.param("w", 1, Init::Zeros).unwrap();
     let params = builder.finish().unwrap();
-    let loader =
-        Loader::new(open(&DataConfig::default()).unwrap(), 0, config.batch, false).unwrap();
+    let loader = Loader::new(
+        open(&DataConfig::default()).unwrap(),
+        Default::default(),
+        0,
+        config.batch,
+        false,
+    )
+    .unwrap();
     let objective = Box::new(Parabola { steps: 0, breaks });
     Trainer::new(Box::new(w), params, objective, loader, config, 0, Device::Cpu).unwrap()
 }
