@@ -67,6 +67,31 @@ impl Line {
             Line::HeldOut(line) => line.step,
         }
     }
+
+    /// Seconds of training when it was written, where it tells.
+    pub fn seconds(&self) -> Option<f64> {
+        match self {
+            Line::Steps(line) => Some(line.seconds),
+            Line::HeldOut(_) => None,
+        }
+    }
+
+    /// Its numbers, each with the name of the curve it belongs to.
+    pub fn scalars(&self) -> Vec<(String, f64)> {
+        let (mut scalars, name, parts) = match self {
+            Line::Steps(line) => {
+                let own = [("loss", line.loss), ("grad_norm", line.grad_norm), ("lr", line.lr)];
+                (own.map(|(name, value)| (name.to_string(), value)).to_vec(), "loss", &line.parts)
+            }
+            Line::HeldOut(line) => {
+                let own = vec![("held_out".to_string(), line.held_out)];
+                (own, "held_out", &line.held_out_parts)
+            }
+        };
+        let parts = parts.iter().filter_map(|(part, value)| Some((part, value.as_f64()?)));
+        scalars.extend(parts.map(|(part, value)| (format!("{name}/{part}"), value)));
+        scalars
+    }
 }
 
 impl Log {

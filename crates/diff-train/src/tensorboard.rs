@@ -4,9 +4,9 @@
 //! scalars, pictures and texts need, byte for byte as TensorBoard's own writer does.
 
 use crate::Result;
-use diff_core::save::io_error;
+use diff_core::save::{Output, create_folder, io_error};
 use std::{
-    fs::{self, File, OpenOptions},
+    fs,
     io::{BufWriter, ErrorKind, Write},
     path::{Path, PathBuf},
 };
@@ -15,7 +15,7 @@ use std::{
 /// by one is skipped by TensorBoard.
 pub struct EventWriter {
     path: PathBuf,
-    file: BufWriter<File>,
+    file: BufWriter<Output>,
 }
 
 impl EventWriter {
@@ -23,13 +23,13 @@ impl EventWriter {
     ///
     /// `wall_time` is in seconds since 1970, here and below.
     pub fn create(folder: &Path, wall_time: f64) -> Result<Self> {
-        fs::create_dir_all(folder).map_err(io_error(folder, "create folder"))?;
+        create_folder(folder)?;
         let (seconds, host, process) = (wall_time as u64, host(), std::process::id());
         let mut number = 0;
         let (file, path) = loop {
             let name = format!("events.out.tfevents.{seconds:010}.{host}.{process}.{number}");
             let path = folder.join(name);
-            match OpenOptions::new().write(true).create_new(true).open(&path) {
+            match Output::create_new(&path) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
                 file => break (file.map_err(io_error(&path, "create"))?, path),
             }

@@ -114,6 +114,15 @@ impl Output {
         Ok(Output { path: path.to_path_buf(), file: File::create(path)? })
     }
 
+    /// Makes a file that must not be there yet.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn create_new(path: &Path) -> io::Result<Self> {
+        ask(Operation::Create, path)?;
+        Ok(Output { path: path.to_path_buf(), file: File::create_new(path)? })
+    }
+
     /// Opens a file to write at its end; it is made if it is not there.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use candle_core::{DType, Device, Tensor};
 use diff_core::{
     Schedule, Step,
     rng::{Address, Purpose},
+    save::io_error,
     trajectory,
 };
 use diff_models::{
@@ -11,7 +12,10 @@ use diff_models::{
     noise::normals,
     pictures::{Grid, Pictures},
 };
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// Draws samples of the averaged weights now and then: deterministic DDIM on the linear trajectory,
 /// from the noise that `diff-sample generate` gives the same indices, so that previews show one
@@ -71,7 +75,7 @@ impl Previews {
 }
 
 impl Callback for Previews {
-    fn after_step(&mut self, moment: &Moment, _: &mut Record) -> Result<()> {
+    fn after_step(&mut self, moment: &Moment, record: &mut Record) -> Result<()> {
         if !moment.due(self.every) {
             return Ok(());
         }
@@ -82,6 +86,8 @@ impl Callback for Previews {
         (0..n).for_each(|i| grid.push(pictures.picture(i)));
         let images = moment.trainer.images();
         let path = self.folder.join(format!("{images:010}.png"));
-        Ok(grid.write(&path, Some(&format!("{images} pictures, step {}", moment.report.step)))?)
+        grid.write(&path, Some(&format!("{images} pictures, step {}", moment.report.step)))?;
+        let png = fs::read(&path).map_err(io_error(&path, "read"))?;
+        record.picture(moment.report.step, "preview", grid.draw().0, &png)
     }
 }
