@@ -39,7 +39,7 @@ fn run(folder: &Path, line: &str) -> Output {
 
 fn run_with(folder: &Path, line: &str, variables: &[(&str, &str)]) -> Output {
     let folder = folder.to_str().unwrap();
-    let mut words = line.split(' ').map(|word| word.replace('%', folder));
+    let mut words = line.split_whitespace().map(|word| word.replace('%', folder));
     let program = binaries().join(words.next().unwrap());
     Command::new(program).args(words).envs(variables.iter().copied()).output().unwrap()
 }

@@ -37,12 +37,12 @@ fn weights(folder: &Path) -> BTreeMap<String, Vec<f32>> {
 fn milestones_previews_and_held_out_losses_come_when_they_are_due() {
     let folder = trained();
     let settings = "--set save.keep_every=32 --set save.every=24 --set preview.every=48 \
-                    --set preview.num=9 --set preview.steps=4 --set held_out.every=32 \
-                    --set held_out.num=50 --set train.ema=[0.9,0.0]";
+         --set preview.num=9 --set preview.steps=4 --set held_out.every=32 \
+         --set held_out.num=50 --set train.ema=[0.9,0.0]";
     let line = |out: &str, more: &str| {
         format!("diff-train run --config %/tiny.toml {settings} {more} --set out=%/{out} --json")
     };
-    json(folder, &line("watched", "").replace("                    ", ""));
+    json(folder, &line("watched", ""));
     let out = folder.join("watched");
     let milestones = ["0000000032", "0000000032-ema-0", "0000000064", "0000000064-ema-0"];
     let last = ["0000000096", "0000000096-ema-0"];
@@ -51,11 +51,9 @@ fn milestones_previews_and_held_out_losses_come_when_they_are_due() {
     assert_eq!(names(&out.join("previews")), ["0000000048.png", "0000000096.png"]);
 
     // A preview is what the sampler makes of the milestone of that moment.
-    let sample =
-        "diff-sample generate --checkpoint %/watched/milestones/0000000096 --sampler ddim \
-                  --steps 4 --num 9 --seed 0 --out %/sampled.png"
-            .replace("                  ", "");
-    let output = run(folder, &sample);
+    let sample = "diff-sample generate --checkpoint %/watched/milestones/0000000096 --sampler ddim \
+         --steps 4 --num 9 --seed 0 --out %/sampled.png";
+    let output = run(folder, sample);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let preview = pixels(&out.join("previews/0000000096.png"));
     assert!(preview == pixels(&folder.join("sampled.png")));
@@ -80,9 +78,8 @@ fn milestones_previews_and_held_out_losses_come_when_they_are_due() {
 fn a_run_can_start_from_other_weights_of_the_same_network() {
     let folder = trained();
     let line = "diff-train run --config %/tiny.toml --init-from %/base --set train.steps=1 --set \
-                train.lr=1e-12 --set train.ema=0 --set out=%/tuned --json"
-        .replace("                ", "");
-    json(folder, &line);
+         train.lr=1e-12 --set train.ema=0 --set out=%/tuned --json";
+    json(folder, line);
     let (base, tuned) = (weights(&folder.join("base/model")), weights(&folder.join("tuned/model")));
     let apart = |name: &String| {
         let pairs = base[name].iter().zip(&tuned[name]);
@@ -93,22 +90,20 @@ fn a_run_can_start_from_other_weights_of_the_same_network() {
     assert!(about.to_string().contains("diff.init_from"), "{about}");
 
     let wider = "diff-train run --config %/tiny.toml --init-from %/base --set network.channels=16 \
-                 --set out=%/wider"
-        .replace("                 ", "");
-    let output = run(folder, &wider);
+         --set out=%/misfit";
+    let output = run(folder, wider);
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{message}");
     assert!(message.contains("init_from = ") && message.contains("conv_in.weight"), "{message}");
-    assert!(!folder.join("wider").exists());
+    assert!(!folder.join("misfit").exists());
 }
 
 #[test]
 fn numbers_that_stop_being_numbers_stop_the_run_with_all_there_is_to_know() {
     let folder = trained();
     let line = "diff-train run --config %/tiny.toml --set train.lr=1e30 --set train.clip=0 --set \
-                save.every=8 --set out=%/broken"
-        .replace("                ", "");
-    let output = run(folder, &line);
+         save.every=8 --set out=%/broken";
+    let output = run(folder, line);
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{message}");
     for word in ["step 2: the loss is not finite", "time steps ", "largest parameter "] {
@@ -129,10 +124,9 @@ fn presets_are_listed_printed_and_planned() {
     assert!(text.contains("Published") && text.contains("30.51"), "{text}");
     // On pictures that are here; the recipe's own are elsewhere.
     let line = "diff-train run --preset sa-cifar10 --set data.source=digits --set network.resolution=8 \
-                --set network.in_channels=1 --set network.out_channels=1 --set network.channels=32 \
-                --set network.multipliers=[1] --set train.steps=1 --set train.batch=2 --dry-run --json"
-        .replace("                ", "");
-    let plan = json(folder, &line);
+         --set network.in_channels=1 --set network.out_channels=1 --set network.channels=32 \
+         --set network.multipliers=[1] --set network.attention_resolutions=[] --set train.steps=1 --set train.batch=2 --dry-run --json";
+    let plan = json(folder, line);
     assert_eq!(plan["config"]["objective"]["lambda"], 1.0);
     let unknown = run(folder, "diff-train presets sa-cifar");
     assert_eq!(unknown.status.code(), Some(2));
