@@ -7,7 +7,7 @@ use diff_models::{checkpoint::Checkpoint, device, digest::sha256};
 use diff_sample::{
     Clip, Request, SamplerSpec, generate,
     samplers::SAMPLERS,
-    sinks::{self, Tee},
+    sinks::{self, Tee, Untransformed},
 };
 use serde_json::json;
 use std::{
@@ -116,6 +116,7 @@ fn run(args: &GenerateArgs) -> anyhow::Result<()> {
         device,
     };
     request.check()?;
+    let transform = checkpoint.transform()?;
     let provenance = json!({
         "checkpoint": args.checkpoint,
         "weights_sha256": checkpoint.source.as_deref().map(sha256).transpose()?,
@@ -127,7 +128,8 @@ fn run(args: &GenerateArgs) -> anyhow::Result<()> {
     .to_string();
     let total = request.indices.len();
     let open = |path: &PathBuf| sinks::open(path, total, &provenance, args.f32);
-    let mut sink = Tee(args.out.iter().map(open).collect::<Result<_, _>>()?);
+    let sink = Tee(args.out.iter().map(open).collect::<Result<_, _>>()?);
+    let mut sink = Untransformed { transform, sink };
     let mut progress = Progress::new(total as u64, "pictures");
     let started = Instant::now();
     let model = &checkpoint.unet;

@@ -216,11 +216,14 @@ pub struct HeldOutConfig {
     pub every: usize,
     /// Held-out pictures that are measured, at least 1; all of them if there are fewer.
     pub num: usize,
+    /// Takes them from this range of the training split's indices instead of the other split, for
+    /// data sets whose parts are ranges of one source.
+    pub range: Option<[u64; 2]>,
 }
 
 impl Default for HeldOutConfig {
     fn default() -> Self {
-        HeldOutConfig { every: 0, num: 1024 }
+        HeldOutConfig { every: 0, num: 1024, range: None }
     }
 }
 

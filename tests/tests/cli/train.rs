@@ -75,6 +75,30 @@ fn milestones_previews_and_held_out_losses_come_when_they_are_due() {
 }
 
 #[test]
+fn what_the_network_sees_of_a_picture_is_undone_when_samples_leave() {
+    let folder = trained();
+    let line = "diff-train run --config %/tiny.toml --set data.transform=logit --set train.steps=2 \
+         --set preview.every=16 --set preview.num=4 --set preview.steps=4 --set out=%/logit --json";
+    json(folder, line);
+    let about = json(folder, "diff-models inspect %/logit --json");
+    assert_eq!(about["metadata"]["diff.transform"], "logit");
+    let sample = |run: &str| {
+        let line = format!(
+            "diff-sample generate --checkpoint %/{run} --sampler ddim --steps 4 --num 4 --json"
+        );
+        json(folder, &format!("{line} --f32 --out %/{run}-raw.npz"));
+        json(folder, &format!("{line} --out %/{run}-raw.png"));
+        super::array(&folder.join(format!("{run}-raw.npz")), "raw").1
+    };
+    let bounded = |values: &[f64]| values.iter().all(|v| (-1.0..=1.0).contains(v));
+    assert!(bounded(&sample("logit")) && !bounded(&sample("base")));
+    assert!(
+        pixels(&folder.join("logit/previews/0000000016.png"))
+            == pixels(&folder.join("logit-raw.png"))
+    );
+}
+
+#[test]
 fn a_run_can_start_from_other_weights_of_the_same_network() {
     let folder = trained();
     let line = "diff-train run --config %/tiny.toml --init-from %/base --set train.steps=1 --set \

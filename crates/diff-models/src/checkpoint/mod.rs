@@ -18,6 +18,7 @@ use crate::{
     error::{Error, Result},
     nets::unet::{Unet, UnetConfig},
     params::{ParamBuilder, Params},
+    pictures::Transform,
 };
 use candle_core::{DType, Device, Tensor};
 use diff_core::{Schedule, save};
@@ -48,6 +49,7 @@ pub struct Checkpoint {
 
 /// The version of diffusers whose layout is written.
 const DIFFUSERS: &str = "0.42.1";
+const TRANSFORM: &str = "diff.transform";
 
 impl Checkpoint {
     /// Reads a checkpoint as f32, for inference: the network records nothing to differentiate.
@@ -143,6 +145,24 @@ impl Checkpoint {
         let unet = Unet::new(self.unet.config().clone(), &mut builder)?;
         builder.finish()?;
         Ok(unet.predicting(self.unet.prediction_type()))
+    }
+
+    /// What the network sees of a picture, from the metadata `diff.transform`; 2x - 1 where it does
+    /// not tell.
+    ///
+    /// # Errors
+    /// When it tells something unknown.
+    pub fn transform(&self) -> Result<Transform> {
+        let Some(name) = self.metadata.get(TRANSFORM) else { return Ok(Transform::default()) };
+        serde_json::from_value(json!(name))
+            .map_err(|_| Error::unsupported(TRANSFORM, name, "rescaled, logit"))
+    }
+
+    /// Notes what the network sees of a picture.
+    pub fn set_transform(&mut self, transform: Transform) {
+        if let Value::String(name) = json!(transform) {
+            self.metadata.insert(TRANSFORM.into(), name);
+        }
     }
 
     /// What there is to know about the checkpoint.

@@ -2,9 +2,11 @@
 
 mod grid;
 mod png;
+mod transform;
 
 pub use grid::Grid;
 pub use png::encode;
+pub use transform::Transform;
 
 use crate::Result;
 use candle_core::{DType, Tensor};

@@ -10,6 +10,7 @@ pub use npz::NpzSink;
 
 use crate::Result;
 use candle_core::Tensor;
+use diff_models::pictures::Transform;
 use std::path::Path;
 
 /// Receives samples in order, batch by batch.
@@ -63,5 +64,23 @@ impl ImageSink for Tee {
 
     fn finish(&mut self) -> Result<()> {
         self.0.iter_mut().try_for_each(|sink| sink.finish())
+    }
+}
+
+/// Hands samples on as pictures in [-1, 1], whatever the network sees of them.
+pub struct Untransformed<S> {
+    /// What the network sees.
+    pub transform: Transform,
+    /// Where they go.
+    pub sink: S,
+}
+
+impl<S: ImageSink> ImageSink for Untransformed<S> {
+    fn write(&mut self, indices: &[u64], x: &Tensor) -> Result<()> {
+        self.sink.write(indices, &self.transform.inverse(x)?)
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.sink.finish()
     }
 }

@@ -2,7 +2,7 @@ use super::{Callback, Moment, Record};
 use crate::{
     Result,
     config::RunConfig,
-    data::{self, Batch, DataConfig, Loader, Split},
+    data::{self, Augment, Batch, DataConfig, Loader, Split},
     draws::{Mode, StepDraws},
     log::{HeldOutLine, Line},
     objective::{NoiseObjective, scalar},
@@ -29,15 +29,12 @@ impl HeldOut {
     /// # Errors
     /// When the data set has nothing held out, or it does not fit the network.
     pub fn new(config: &RunConfig, schedule: &Schedule, device: &Device) -> Result<Self> {
-        let other = match config.data.split {
-            Split::Train => Split::Test,
-            Split::Test => Split::Train,
-        };
-        let data = data::open(&DataConfig { split: other, ..config.data.clone() })?;
+        let data = data::open(&held_out(config)?)?;
         let labelled = fits(config, &data)?;
         let pictures = config.held_out.num.min(data.len());
+        let augment = Augment { flip: false, ..config.data.augment() };
         let batch = config.train.batch.div_ceil(config.train.accumulate).min(pictures);
-        let mut loader = Loader::new(data, config.data.augment(), config.seed, batch, labelled)?;
+        let mut loader = Loader::new(data, augment, config.seed, batch, labelled)?;
         let steps = pictures.div_ceil(batch);
         let mut batches: Vec<Batch> =
             (0..steps).map(|step| loader.batch(step, device)).collect::<Result<_>>()?;
@@ -84,6 +81,28 @@ impl HeldOut {
     }
 }
 
+/// The data to measure on: the range that was asked for, or else the other split.
+fn held_out(config: &RunConfig) -> Result<DataConfig> {
+    let data = config.data.clone();
+    let Some([first, end]) = config.held_out.range else {
+        let split = match data.split {
+            Split::Train => Split::Test,
+            Split::Test => Split::Train,
+        };
+        return Ok(DataConfig { split, ..data });
+    };
+    let apart = data.range.is_some_and(|[from, to]| end <= from || to <= first);
+    match apart {
+        true => Ok(DataConfig { range: Some([first, end]), ..data }),
+        false => {
+            let trained = data.range.map_or("not set".into(), |[a, b]| format!("[{a}, {b}]"));
+            let expected = format!("a range apart from data.range, which is {trained}");
+            let given = format!("[{first}, {end}]");
+            Err(diff_core::Error::argument("held_out.range", given, expected).into())
+        }
+    }
+}
+
 impl Callback for HeldOut {
     fn after_step(&mut self, moment: &Moment, record: &mut Record) -> Result<()> {
         if !moment.due(self.every) {
@@ -98,5 +117,55 @@ impl Callback for HeldOut {
             held_out_parts: parts.into_iter().map(|(name, part)| (name, part.into())).collect(),
             pictures: self.pictures,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(trained: Option<[u64; 2]>, held: Option<[u64; 2]>) -> RunConfig {
+        let mut config = RunConfig::default();
+        (config.data.range, config.held_out.range) = (trained, held);
+        config
+    }
+
+    #[test]
+    fn what_is_measured_on_is_never_what_is_trained_on() {
+        assert_eq!(held_out(&config(None, None)).unwrap().split, Split::Test);
+        let apart = held_out(&config(Some([0, 50]), Some([50, 60]))).unwrap();
+        assert_eq!((apart.range, apart.split), (Some([50, 60]), Split::Train));
+        for (trained, held) in
+            [(None, [5, 6]), (Some([0, 50]), [49, 60]), (Some([10, 20]), [0, 30])]
+        {
+            let error = held_out(&config(trained, Some(held))).unwrap_err().to_string();
+            assert!(error.contains("held_out.range") && error.contains("apart"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_loss_of_all_batches_is_that_of_one() {
+        let mut run = RunConfig::default();
+        run.network = serde_json::from_value(serde_json::json!({
+            "kind": "ddpm", "resolution": 8, "in_channels": 1, "out_channels": 1, "channels": 4,
+            "multipliers": [1], "blocks": 1, "attention_resolutions": [], "norm_groups": 2,
+        }))
+        .unwrap();
+        (run.held_out.every, run.held_out.num) = (1, 25);
+        let schedule = Schedule::new(&run.schedule).unwrap();
+        let unet = run.network.unet().unwrap();
+        let device = Device::Cpu;
+        let network = diff_models::checkpoint::Checkpoint::init(unet, schedule.clone(), 0, &device);
+        let network = network.unwrap().unet;
+        let loss = |batch: usize| {
+            let mut run = run.clone();
+            run.train.batch = batch;
+            let mut held_out = HeldOut::new(&run, &schedule, &device).unwrap();
+            let rows: Vec<usize> = held_out.batches.iter().map(|b| b.indices.len()).collect();
+            assert_eq!(rows.iter().sum::<usize>(), 25);
+            held_out.measure(&network).unwrap().0
+        };
+        let whole = loss(25);
+        assert!((loss(7) / whole - 1.0).abs() < 1e-5 && whole > 1.0, "{whole}");
     }
 }

@@ -80,7 +80,8 @@ impl Callback for Previews {
             return Ok(());
         }
         let averaged = moment.checkpoint.with_weights(moment.trainer.ema_weights())?;
-        let pictures = Pictures::from_tensor(&self.sample(&averaged)?)?;
+        let samples = moment.checkpoint.transform()?.inverse(&self.sample(&averaged)?)?;
+        let pictures = Pictures::from_tensor(&samples)?;
         let [n, h, w, c] = pictures.shape;
         let mut grid = Grid::new(n, [h, w, c]);
         (0..n).for_each(|i| grid.push(pictures.picture(i)));

@@ -1,6 +1,7 @@
-use super::{Augment, Crop, Fit, Preparation, Resize, Split, Transform};
+use super::{Augment, Crop, Fit, Preparation, Resize, Split};
 use crate::Result;
 use diff_core::Error;
+use diff_models::pictures::Transform;
 use serde::{Deserialize, Serialize};
 use std::{env, path::PathBuf};
 

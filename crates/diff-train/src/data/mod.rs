@@ -22,7 +22,7 @@ mod source;
 mod sources;
 mod statistics;
 
-pub use augment::{Augment, Transform};
+pub use augment::Augment;
 pub use config::{Bad, DataConfig};
 pub use crop::Crop;
 pub use dataset::Dataset;

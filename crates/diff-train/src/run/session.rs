@@ -108,6 +108,7 @@ impl<'a> Session<'a> {
         // Without the folder: the same recipe gives the same file wherever it is run.
         let recipe = RunConfig { out: None, ..config.clone() };
         checkpoint.metadata.insert("diff.config".into(), recipe.to_toml()?);
+        checkpoint.set_transform(config.data.transform);
         let mut own: Vec<Box<dyn Callback>> = Vec::new();
         if config.held_out.every > 0 {
             own.push(Box::new(HeldOut::new(config, &schedule, device)?));
