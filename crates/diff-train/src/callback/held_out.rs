@@ -145,13 +145,20 @@ mod tests {
 
     #[test]
     fn the_loss_of_all_batches_is_that_of_one() {
-        let mut run = RunConfig::default();
-        run.network = serde_json::from_value(serde_json::json!({
-            "kind": "ddpm", "resolution": 8, "in_channels": 1, "out_channels": 1, "channels": 4,
-            "multipliers": [1], "blocks": 1, "attention_resolutions": [], "norm_groups": 2,
-        }))
-        .unwrap();
-        (run.held_out.every, run.held_out.num) = (1, 25);
+        let text = r#"
+            held_out = { every = 1, num = 25 }
+            [network]
+            kind = "ddpm"
+            resolution = 8
+            in_channels = 1
+            out_channels = 1
+            channels = 4
+            multipliers = [1]
+            blocks = 1
+            attention_resolutions = []
+            norm_groups = 2
+        "#;
+        let run: RunConfig = diff_core::config::read(text, "test", &[]).unwrap();
         let schedule = Schedule::new(&run.schedule).unwrap();
         let unet = run.network.unet().unwrap();
         let device = Device::Cpu;
