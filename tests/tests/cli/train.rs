@@ -134,6 +134,10 @@ fn numbers_that_stop_being_numbers_stop_the_run_with_all_there_is_to_know() {
         assert!(message.contains(word), "`{word}` is not in: {message}");
     }
     assert!(!folder.join("broken/model").exists());
+    let unfinished = run(folder, "diff-models inspect %/broken");
+    let message = String::from_utf8_lossy(&unfinished.stderr);
+    assert!(message.contains("not finished") && message.contains("checkpoints/"), "{message}");
+    json(folder, "diff-models inspect %/broken/checkpoints/0000000008 --json");
     assert_eq!(names(&folder.join("broken/checkpoints")), ["0000000008"]);
 }
 

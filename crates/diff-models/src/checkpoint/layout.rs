@@ -33,8 +33,11 @@ impl Layout {
             if root.join("unet").is_dir() { root.join("unet") } else { root.to_path_buf() };
         let config = network.join("config.json");
         if !config.is_file() {
-            let expected = "no unet/config.json, config.json or model/ here: not a checkpoint";
-            return Err(Error::file(path, expected));
+            let message = match path.join("checkpoints").is_dir() {
+                true => "a run that is not finished; name one of its checkpoints/ or milestones/",
+                false => "no unet/config.json, config.json or model/ here: not a checkpoint",
+            };
+            return Err(Error::file(path, message));
         }
         let Some(weights) =
             WEIGHTS.map(|name| network.join(name)).into_iter().find(|p| p.is_file())

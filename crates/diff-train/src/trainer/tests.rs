@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    data::{Batch, DataConfig, open},
+    data::{Augment, Batch, DataConfig, open},
     draws::Draws,
     objective::Loss,
     optim::Decays,
@@ -152,4 +152,33 @@ fn parts_cover_all_rows_and_none_is_empty() {
             );
         }
     }
+}
+
+/// |w| by way of a root, whose gradient at 0 is no number.
+struct Corner;
+
+impl Objective for Corner {
+    type Model = Tensor;
+
+    fn loss(&mut self, w: &Tensor, _: &Batch, _: &dyn Draws) -> Result<Loss> {
+        let total = w.sqr()?.sqrt()?.sum_all()?;
+        Ok(Loss { total, parts: Vec::new(), times: vec![1, 10] })
+    }
+}
+
+#[test]
+fn a_gradient_that_is_not_finite_stops_though_the_loss_is_a_number() {
+    let mut builder = ParamBuilder::init(0, DType::F32, &Device::Cpu);
+    let w = builder.param("w", 1, Init::Zeros).unwrap();
+    let params = builder.finish().unwrap();
+    let config = TrainConfig { batch: 2, ..TrainConfig::default() };
+    let data = open(&DataConfig::default()).unwrap();
+    let loader = Loader::new(data, Augment::default(), 0, 2, false).unwrap();
+    let objective = Box::new(Corner);
+    let mut trainer =
+        Trainer::new(Box::new(w), params, objective, loader, config, 0, Device::Cpu).unwrap();
+    let message = trainer.step().unwrap_err().to_string();
+    assert!(message.contains("step 1: the gradient is not finite"), "{message}");
+    assert!(message.contains("1-1: 1, 10-10: 1"), "{message}");
+    assert_eq!(value(&trainer.state()[..1]), 0.0);
 }
