@@ -132,7 +132,7 @@ impl Store {
         for (folder, _) in &newest.damaged {
             let aside = folder.with_extension("damaged");
             save::remove(&aside)?;
-            fs::rename(folder, &aside).map_err(io_error(folder, "rename"))?;
+            save::rename(folder, &aside).map_err(io_error(folder, "rename"))?;
         }
         Ok(())
     }

@@ -142,6 +142,28 @@ fn numbers_that_stop_being_numbers_stop_the_run_with_all_there_is_to_know() {
 }
 
 #[test]
+fn a_run_that_is_impossible_writes_nothing() {
+    let folder = trained();
+    for settings in [
+        "--set held_out.every=8 --set held_out.range=[0,9]",
+        "--set preview.every=8 --set preview.steps=1001",
+        "--set train.accumulate=9",
+        "--set train.ema=[0.9,0.9]",
+        "--set train.optimiser.kind=adagrad --set train.optimiser.beta1=0.5",
+        "--set data.source=/no/such/folder",
+        "--set data.held_out=1",
+    ] {
+        let output = run(
+            folder,
+            &format!("diff-train run --config %/tiny.toml {settings} --set out=%/impossible"),
+        );
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{settings}: {message}");
+        assert!(!folder.join("impossible").exists(), "{settings}");
+    }
+}
+
+#[test]
 fn presets_are_listed_printed_and_planned() {
     let folder = trained();
     let list = json(folder, "diff-train presets --json");

@@ -93,7 +93,11 @@ pub fn sync_folder(folder: &Path) -> Result<()> {
         .map_err(io_error(folder, "sync folder"))
 }
 
-pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+/// Renames a file or folder.
+///
+/// # Errors
+/// The system's.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     ask(Operation::Rename, to).and_then(|()| fs::rename(from, to))
 }
 

@@ -1,4 +1,4 @@
-use super::{create_folder, disk, folder_of, io_error, remove, sibling, sync_folder};
+use super::{create_folder, folder_of, io_error, remove, rename, sibling, sync_folder};
 use crate::error::{Error, Result};
 use std::{fs, io, path::Path};
 
@@ -59,11 +59,11 @@ fn move_into_place(scratch: &Path, target: &Path) -> Result<()> {
     remove(&aside)?;
     let occupied = target.exists();
     if occupied {
-        disk::rename(target, &aside).map_err(io_error(target, "set aside"))?;
+        rename(target, &aside).map_err(io_error(target, "set aside"))?;
     }
-    if let Err(e) = disk::rename(scratch, target) {
+    if let Err(e) = rename(scratch, target) {
         if occupied {
-            let _ = disk::rename(&aside, target);
+            let _ = rename(&aside, target);
         }
         return Err(io_error(target, "rename into place")(e));
     }

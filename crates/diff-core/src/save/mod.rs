@@ -4,7 +4,9 @@
 mod disk;
 mod folder;
 
-pub use disk::{Observation, Operation, Output, create_folder, observe, remove, sync_folder};
+pub use disk::{
+    Observation, Operation, Output, create_folder, observe, remove, rename, sync_folder,
+};
 pub use folder::folder;
 
 use crate::error::{Error, Result};
@@ -55,7 +57,7 @@ fn write_scratch<E: From<Error>>(
     fill(&mut writer)?;
     let file = writer.into_inner().map_err(|e| io_error(path, "write")(e.into_error()))?;
     file.sync().map_err(io_error(path, "sync"))?;
-    disk::rename(scratch, path).map_err(io_error(path, "rename into place"))?;
+    rename(scratch, path).map_err(io_error(path, "rename into place"))?;
     Ok(())
 }
 

@@ -32,7 +32,7 @@ use crate::{
 use candle_core::Device;
 use lock::Lock;
 use serde::Serialize;
-use session::Session;
+use session::Prepared;
 use std::path::{Path, PathBuf};
 
 /// What a run reports when it ends.
@@ -87,6 +87,8 @@ pub fn run(
     let out = config.out.as_deref().ok_or_else(|| {
         diff_core::Error::argument("out", "nothing", "a folder for the run, e.g. --set out=runs/a")
     })?;
+    // Before anything is read that another process may be about to replace.
+    let held = out.is_dir().then(|| Lock::take(out)).transpose()?;
     if start == Start::Fresh {
         check_vacant(out)?;
     }
@@ -97,11 +99,15 @@ pub fn run(
             None => (built(config, device)?, None),
         },
     };
+    let prepared = Prepared::new(config, out, parts, device)?;
     diff_core::save::create_folder(out)?;
-    let _lock = Lock::take(out)?;
+    let _lock = match held {
+        Some(lock) => lock,
+        None => Lock::take(out)?,
+    };
     let mut session = match &resumable {
-        None => Session::fresh(config, out, parts, device)?,
-        Some(newest) => Session::resumed(config, out, parts, newest, device)?,
+        None => prepared.begin()?,
+        Some(newest) => prepared.go_on(newest)?,
     };
     session.train(stop, callbacks)
 }

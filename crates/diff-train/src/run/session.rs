@@ -23,86 +23,40 @@ use std::{
     time::Instant,
 };
 
-/// A run under way.
-pub(super) struct Session<'a> {
+/// A run that could begin: nothing has been written yet.
+pub(super) struct Prepared<'a> {
     config: &'a RunConfig,
-    out: PathBuf,
+    out: &'a Path,
     trainer: Trainer<dyn Denoiser>,
     checkpoint: Checkpoint,
+    own: Vec<Box<dyn Callback>>,
+    /// Name, SHA-256 and length of the data set.
+    data: (String, String, usize),
+}
+
+/// A run under way.
+pub(super) struct Session<'a> {
+    run: Prepared<'a>,
     store: Store,
     record: Record,
     means: Means,
     /// Mean loss of the last log line.
     loss: Option<f64>,
-    own: Vec<Box<dyn Callback>>,
-    data: (String, usize),
     started: Instant,
     seconds_before: f64,
     resumed_at: Option<usize>,
 }
 
-impl<'a> Session<'a> {
-    /// A run at step 0.
-    pub(super) fn fresh(
+impl<'a> Prepared<'a> {
+    /// Everything that can be refused without a look at the run folder.
+    pub(super) fn new(
         config: &'a RunConfig,
-        out: &Path,
+        out: &'a Path,
         parts: Parts,
         device: &Device,
     ) -> Result<Self> {
-        write_config(config, out)?;
-        let log = Log::create(&out.join("log.jsonl"))?;
-        Self::new(config, out, parts, device, Record::new(out, log, &[])?)
-    }
-
-    /// A run as its checkpoint left it.
-    pub(super) fn resumed(
-        config: &'a RunConfig,
-        out: &Path,
-        parts: Parts,
-        newest: &Newest,
-        device: &Device,
-    ) -> Result<Self> {
-        let counters = Counters::read(&newest.folder)?;
-        if counters.data.sha256 != parts.data.sha256() {
-            return Err(Error::Input {
-                path: newest.folder.clone(),
-                message: format!(
-                    "was trained on other pictures: sha256 {}, data set {} now has {}",
-                    counters.data.sha256,
-                    parts.data.name(),
-                    parts.data.sha256()
-                ),
-            });
-        }
-        let store = Store::new(out);
-        store.set_aside(newest)?;
-        let state = read_tensors(&newest.folder.join("training/state.safetensors"))?;
-        let weights = "model/unet/diffusion_pytorch_model.safetensors";
-        let averaged = read_tensors(&newest.folder.join(weights))?;
-        let (log, lines) = Log::resume(&out.join("log.jsonl"), counters.step)?;
-        let record = Record::new(out, log, &lines)?;
-        let mut session = Self::new(config, out, parts, device, record)?;
-        session.trainer.restore(counters.step, state, averaged)?;
-        // What the finished run wrote last is not of a longer one.
-        if counters.step < config.train.steps {
-            session.model_folders().iter().try_for_each(|(folder, _)| remove(folder))?;
-        }
-        write_config(config, out)?;
-        session.means = counters.means;
-        session.loss = counters.loss;
-        session.seconds_before = counters.seconds;
-        session.resumed_at = Some(counters.step);
-        Ok(session)
-    }
-
-    fn new(
-        config: &'a RunConfig,
-        out: &Path,
-        parts: Parts,
-        device: &Device,
-        record: Record,
-    ) -> Result<Self> {
-        let data = (parts.data.sha256().to_string(), parts.data.len());
+        let data = &parts.data;
+        let data = (data.name().to_string(), data.sha256().to_string(), data.len());
         let schedule = parts.checkpoint.schedule.clone();
         let (trainer, mut checkpoint) = parts.trainer(config, device)?;
         // Without the folder: the same recipe gives the same file wherever it is run.
@@ -119,23 +73,66 @@ impl<'a> Session<'a> {
         if config.save.keep_every > 0 {
             own.push(Box::new(Milestones::new(config.save.keep_every, out)));
         }
-        Ok(Session {
-            config,
-            out: out.to_path_buf(),
-            trainer,
-            checkpoint,
-            store: Store::new(out),
+        Ok(Prepared { config, out, trainer, checkpoint, own, data })
+    }
+
+    /// The run at step 0.
+    pub(super) fn begin(self) -> Result<Session<'a>> {
+        write_config(self.config, self.out)?;
+        let log = Log::create(&self.out.join("log.jsonl"))?;
+        let record = Record::new(self.out, log, &[])?;
+        Ok(self.session(record))
+    }
+
+    /// The run as its checkpoint left it.
+    pub(super) fn go_on(mut self, newest: &Newest) -> Result<Session<'a>> {
+        let counters = Counters::read(&newest.folder)?;
+        let (name, sha256, _) = &self.data;
+        if counters.data.sha256 != *sha256 {
+            return Err(Error::Input {
+                path: newest.folder.clone(),
+                message: format!(
+                    "was trained on other pictures: sha256 {}, data set {name} now has {sha256}",
+                    counters.data.sha256
+                ),
+            });
+        }
+        let state = read_tensors(&newest.folder.join("training/state.safetensors"))?;
+        let weights = "model/unet/diffusion_pytorch_model.safetensors";
+        let averaged = read_tensors(&newest.folder.join(weights))?;
+        self.trainer.restore(counters.step, state, averaged)?;
+        // The checkpoint is good: from here on what lies beyond it goes.
+        let (log, lines) = Log::resume(&self.out.join("log.jsonl"), counters.step)?;
+        let record = Record::new(self.out, log, &lines)?;
+        let mut session = self.session(record);
+        session.store.set_aside(newest)?;
+        // What the finished run wrote last is not of a longer one.
+        if counters.step < session.run.config.train.steps {
+            session.model_folders().iter().try_for_each(|(folder, _)| remove(folder))?;
+        }
+        write_config(session.run.config, session.run.out)?;
+        session.means = counters.means;
+        session.loss = counters.loss;
+        session.seconds_before = counters.seconds;
+        session.resumed_at = Some(counters.step);
+        Ok(session)
+    }
+
+    fn session(self, record: Record) -> Session<'a> {
+        Session {
+            store: Store::new(self.out),
+            run: self,
             record,
             means: Means::default(),
             loss: None,
-            own,
-            data,
             started: Instant::now(),
             seconds_before: 0.0,
             resumed_at: None,
-        })
+        }
     }
+}
 
+impl Session<'_> {
     /// The loop.
     pub(super) fn train(
         &mut self,
@@ -146,30 +143,30 @@ impl<'a> Session<'a> {
         let mut saved_at = Instant::now();
         let mut saved = self.resumed_at;
         let mut stopped_by = stop.requested();
-        while self.trainer.steps() < self.config.train.steps && stopped_by.is_none() {
-            let before = self.trainer.images();
+        while self.run.trainer.steps() < self.run.config.train.steps && stopped_by.is_none() {
+            let before = self.run.trainer.images();
             self.step(callbacks)?;
-            let minutes = self.config.save.minutes;
+            let minutes = self.run.config.save.minutes;
             let by_time = minutes > 0.0 && saved_at.elapsed().as_secs_f64() >= 60.0 * minutes;
-            if by_time || due(before, self.trainer.images(), self.config.save.every) {
+            if by_time || due(before, self.run.trainer.images(), self.run.config.save.every) {
                 self.save()?;
-                saved = Some(self.trainer.steps());
+                saved = Some(self.run.trainer.steps());
                 saved_at = Instant::now();
             }
             stopped_by = stop.requested();
         }
-        if saved != Some(self.trainer.steps()) {
+        if saved != Some(self.run.trainer.steps()) {
             self.save()?;
         }
-        let finished = self.trainer.steps() >= self.config.train.steps;
+        let finished = self.run.trainer.steps() >= self.run.config.train.steps;
         if finished {
             self.write_models()?;
         }
         Ok(Summary {
-            out: self.out.clone(),
-            parameters: self.checkpoint.params.numel(),
-            steps: self.trainer.steps(),
-            images: self.trainer.images(),
+            out: self.run.out.to_path_buf(),
+            parameters: self.run.checkpoint.params.numel(),
+            steps: self.run.trainer.steps(),
+            images: self.run.trainer.images(),
             loss: self.loss,
             seconds: self.seconds(),
             resumed_at: self.resumed_at,
@@ -178,23 +175,23 @@ impl<'a> Session<'a> {
     }
 
     fn step(&mut self, callbacks: &mut [&mut dyn Callback]) -> Result<()> {
-        let before = self.trainer.images();
-        let report = self.trainer.step()?;
+        let before = self.run.trainer.images();
+        let report = self.run.trainer.step()?;
         self.means.add(report.loss, report.grad_norm, &report.parts);
-        let settings = &self.config.train;
+        let settings = &self.run.config.train;
         if report.step.is_multiple_of(settings.log_every) || report.step == settings.steps {
-            let (images, seconds) = (self.trainer.images(), self.seconds());
+            let (images, seconds) = (self.run.trainer.images(), self.seconds());
             let line = self.means.take(report.step, images, report.lr, seconds);
             self.loss = Some(line.loss);
             self.record.write(Line::Steps(line))?;
         }
         let moment = Moment {
-            trainer: &self.trainer,
-            checkpoint: &self.checkpoint,
+            trainer: &self.run.trainer,
+            checkpoint: &self.run.checkpoint,
             report: &report,
             images_before: before,
         };
-        let own = self.own.iter_mut().map(|callback| callback.as_mut() as &mut dyn Callback);
+        let own = self.run.own.iter_mut().map(|callback| callback.as_mut() as &mut dyn Callback);
         for callback in own {
             callback.after_step(&moment, &mut self.record)?;
         }
@@ -212,36 +209,39 @@ impl<'a> Session<'a> {
     fn save(&mut self) -> Result<()> {
         // What the checkpoint counts on must be there before it is.
         self.record.sync()?;
-        self.checkpoint.metadata.insert("diff.steps".into(), self.trainer.steps().to_string());
+        self.run
+            .checkpoint
+            .metadata
+            .insert("diff.steps".into(), self.run.trainer.steps().to_string());
         let counters = self.counters()?;
-        let bytes = checkpoint_bytes(self.config, self.checkpoint.params.numel());
-        let (trainer, checkpoint) = (&self.trainer, &self.checkpoint);
+        let bytes = checkpoint_bytes(self.run.config, self.run.checkpoint.params.numel());
+        let (trainer, checkpoint) = (&self.run.trainer, &self.run.checkpoint);
         self.store.save(trainer.images(), bytes, |folder| {
             checkpoint.write(&folder.join("model"), trainer.ema_weights())?;
             let training = folder.join("training");
             write_tensors(&training.join("state.safetensors"), &trainer.state())?;
             Ok(atomic_bytes(&training.join("state.json"), counters.as_bytes())?)
         })?;
-        self.store.prune(self.config.save.last)
+        self.store.prune(self.run.config.save.last)
     }
 
     fn counters(&self) -> Result<String> {
-        let (sha256, pictures) = self.data.clone();
-        let images = self.trainer.images();
+        let (_, sha256, pictures) = self.run.data.clone();
+        let images = self.run.trainer.images();
         let (epoch, position) = (images / pictures, images % pictures);
         let counters = Counters {
             format: FORMAT.into(),
             version: env!("CARGO_PKG_VERSION").into(),
-            step: self.trainer.steps(),
+            step: self.run.trainer.steps(),
             images,
-            seed: self.config.seed,
+            seed: self.run.config.seed,
             seconds: self.seconds(),
             data: DataPosition { sha256, pictures, epoch, position },
             means: self.means.clone(),
             loss: self.loss,
         };
         let text = serde_json::to_string_pretty(&counters).map_err(|e| Error::Input {
-            path: self.out.clone(),
+            path: self.run.out.to_path_buf(),
             message: format!("counters: {e}"),
         })?;
         Ok(text + "\n")
@@ -249,11 +249,11 @@ impl<'a> Session<'a> {
 
     /// The folders of the finished models, that of the run last, with the average each one holds.
     fn model_folders(&self) -> Vec<(PathBuf, usize)> {
-        let averages = self.trainer.averages().iter().enumerate();
+        let averages = self.run.trainer.averages().iter().enumerate();
         let mut folders: Vec<_> = averages
             .map(|(i, average)| match i {
-                0 => (self.out.join("model"), 0),
-                _ => (self.out.join(format!("model-ema-{}", average.decay())), i),
+                0 => (self.run.out.join("model"), 0),
+                _ => (self.run.out.join(format!("model-ema-{}", average.decay())), i),
             })
             .collect();
         folders.rotate_left(1);
@@ -261,9 +261,12 @@ impl<'a> Session<'a> {
     }
 
     fn write_models(&mut self) -> Result<()> {
-        self.checkpoint.metadata.insert("diff.steps".into(), self.trainer.steps().to_string());
+        self.run
+            .checkpoint
+            .metadata
+            .insert("diff.steps".into(), self.run.trainer.steps().to_string());
         for (folder, i) in self.model_folders() {
-            self.checkpoint.write(&folder, self.trainer.averages()[i].weights())?;
+            self.run.checkpoint.write(&folder, self.run.trainer.averages()[i].weights())?;
         }
         Ok(())
     }
