@@ -211,9 +211,13 @@ fn a_run_can_be_made_longer_and_a_finished_one_has_nothing_left_to_do() {
     json(folder, &format!("{recipe} --set out=%/straight"));
     json(folder, &format!("{recipe} --set out=%/longer --set train.steps=60"));
     let before = fs::read(folder.join("longer/log.jsonl")).unwrap();
+    let weights = folder.join("longer/model/unet/diffusion_pytorch_model.safetensors");
+    let written = || fs::metadata(&weights).unwrap().modified().unwrap();
+    let model = written();
     let nothing = json(folder, "diff-train run --resume %/longer --json");
     assert_eq!((&nothing["steps"], &nothing["resumed_at"]), (&60.into(), &60.into()));
     assert!(before == fs::read(folder.join("longer/log.jsonl")).unwrap());
+    assert_eq!(model, written(), "the model was written again");
     json(folder, "diff-train run --resume %/longer --set train.steps=200 --json");
     let (a, b) = (result(&folder.join("straight")), result(&folder.join("longer")));
     assert!(a.0 == b.0 && a.1 == b.1);
@@ -241,6 +245,13 @@ fn what_cannot_be_resumed_says_why() {
     );
     refuse("diff-train run --config %/small.toml --set out=%/run", 1, &["run", "--resume"]);
     refuse("diff-train run --resume %/run --config %/small.toml", 2, &["cannot be used with"]);
+
+    // Pictures may move, but they must be the same.
+    let others =
+        "diff-sample generate --checkpoint %/run --sampler ddim --steps 2 --num 9 --out %/9.npz";
+    json(folder, &format!("{others} --json"));
+    let words = ["was trained on other pictures", "sha256"];
+    refuse("diff-train run --resume %/run --set data.source=%/9.npz", 1, &words);
 
     // Every part is checked: a byte changed anywhere makes the checkpoint one that is not there.
     let checkpoint = folder.join("run/checkpoints/0000000160/training/state.safetensors");

@@ -22,11 +22,11 @@ pub struct Record {
 }
 
 impl Record {
-    /// The record of the run in `out`, which goes on after `lines`.
+    /// The record of the run in `out`, which goes on after `lines`; `recipe` is shown with it.
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub fn new(out: &Path, log: Log, lines: &[Line]) -> Result<Self> {
+    pub fn new(out: &Path, log: Log, lines: &[Line], recipe: &str) -> Result<Self> {
         for entry in fs::read_dir(out).map_err(io_error(out, "list"))? {
             let entry = entry.map_err(io_error(out, "list"))?;
             if entry.file_name().to_string_lossy().starts_with("events.out.tfevents.") {
@@ -35,7 +35,10 @@ impl Record {
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |t| t.as_secs_f64());
         let trained = lines.iter().rev().find_map(Line::seconds).unwrap_or(0.0);
-        let events = EventWriter::create(out, now - trained)?;
+        let mut events = EventWriter::create(out, now - trained)?;
+        // TensorBoard reads Markdown, in which what is indented stays as it is.
+        let indented: String = recipe.lines().map(|line| format!("    {line}\n")).collect();
+        events.text(0, now - trained, "config", &indented)?;
         let mut record = Record { log, events, began: now - trained, seconds: 0.0 };
         lines.iter().try_for_each(|line| record.show(line))?;
         Ok(record)
@@ -128,12 +131,12 @@ mod tests {
             let events = all.filter(|e| e.file_name().to_string_lossy().starts_with("events."));
             events.map(|e| e.metadata().unwrap().len()).collect()
         };
-        let mut first = Record::new(dir.path(), log(), &[]).unwrap();
+        let mut first = Record::new(dir.path(), log(), &[], "seed = 0\n").unwrap();
         lines().into_iter().for_each(|line| first.write(line).unwrap());
         let written = size();
         assert_eq!(written.len(), 1);
         drop(first);
-        Record::new(dir.path(), log(), &lines()).unwrap();
+        Record::new(dir.path(), log(), &lines(), "seed = 0\n").unwrap();
         assert_eq!(size(), written);
     }
 }

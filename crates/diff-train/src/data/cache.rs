@@ -15,7 +15,7 @@ use super::{
     pass::{Outcome, Pass},
 };
 use crate::{Error, Result};
-use diff_core::save::{atomic, atomic_bytes, io_error, sync_folder};
+use diff_core::save::{atomic, atomic_bytes, create_folder, io_error, remove, rename, sync_folder};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use std::{
@@ -154,7 +154,7 @@ fn read_meta(folder: &Path) -> Result<Meta> {
 
 fn build(pass: &Pass, root: &Path, key: &str, memo: &Path) -> Result<Dataset> {
     let data = root.join("data");
-    fs::create_dir_all(&data).map_err(io_error(&data, "create folder"))?;
+    create_folder(&data)?;
     let scratch = Scratch::new(&data, key)?;
     let (mut content, Outcome { shape, classes, report }) = write_pixels(pass, &scratch.0)?;
     let sha256 = content.finish();
@@ -202,15 +202,13 @@ fn explain_full(error: Error, folder: &Path, needed: Option<u64>) -> Error {
 
 /// Gives a complete scratch folder its name.
 fn place(scratch: Scratch, folder: &Path) -> Result<()> {
-    if fs::rename(&scratch.0, folder).is_err() {
+    if rename(&scratch.0, folder).is_err() {
         // The same content is there already, from another source or process, or it is damaged.
         if read_meta(folder).is_ok() {
             return Ok(());
         }
-        if folder.exists() {
-            fs::remove_dir_all(folder).map_err(io_error(folder, "remove the damaged folder"))?;
-        }
-        match fs::rename(&scratch.0, folder) {
+        remove(folder)?;
+        match rename(&scratch.0, folder) {
             Err(_) if read_meta(folder).is_ok() => return Ok(()),
             renamed => renamed.map_err(io_error(folder, "rename into place"))?,
         }
@@ -227,7 +225,7 @@ impl Scratch {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("{SCRATCH}{key}-{}-{number}", std::process::id());
         let folder = data.join(name);
-        fs::create_dir(&folder).map_err(io_error(&folder, "create folder"))?;
+        create_folder(&folder)?;
         Ok(Scratch(folder))
     }
 }
@@ -235,7 +233,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         // After the rename there is nothing; a folder that stays is swept by the next build.
-        let _ = fs::remove_dir_all(&self.0);
+        let _ = remove(&self.0);
     }
 }
 
@@ -243,7 +241,7 @@ impl Drop for Scratch {
 /// the file system has no locks, both prepare them, and the second finds the first's result.
 fn lock(root: &Path, key: &str) -> Option<File> {
     let folder = root.join("sources");
-    fs::create_dir_all(&folder).ok()?;
+    create_folder(&folder).ok()?;
     let open = |key: &str| File::create(folder.join(format!("{key}.lock"))).ok();
     let lock = open(key)?;
     if lock.try_lock().is_err() {
@@ -259,7 +257,7 @@ fn lock(root: &Path, key: &str) -> Option<File> {
             .as_ref()
             .is_none_or(|file| file.as_ref().is_some_and(|file| file.try_lock().is_ok()));
         if owner.is_some() && abandoned {
-            let _ = fs::remove_dir_all(entry.path());
+            let _ = remove(&entry.path());
         }
     }
     Some(lock)

@@ -9,8 +9,9 @@ use std::{env, path::PathBuf};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
-    /// `digits`, `cifar10`, `hub:[org/]name[@revision]`, or a path: a folder of pictures, or a
-    /// `.zip` or `.parquet` file.
+    /// `digits`, `cifar10`, `hub:[org/]name[@revision]`, or a path: a folder of
+    /// pictures, a `.zip`, `.parquet`, `.npz` or LMDB file, or a folder with IDX, CIFAR or Parquet
+    /// files.
     pub source: String,
     /// Which part of it.
     pub split: Split,

@@ -21,9 +21,13 @@ impl Parts {
     /// Everything but the weights a run may start from.
     pub(super) fn build(config: &RunConfig, device: &Device) -> Result<Self> {
         config.check()?;
+        Self::over(data::open(&config.data)?, config, device)
+    }
+
+    /// [`Parts::build`] over data that are open.
+    pub(super) fn over(data: Dataset, config: &RunConfig, device: &Device) -> Result<Self> {
         let schedule = Schedule::new(&config.schedule)?;
         let objective = config.objective.build(&schedule)?;
-        let data = data::open(&config.data)?;
         let labelled = fits(config, &data)?;
         let unet = config.network.unet()?;
         let checkpoint = Checkpoint::init(unet, schedule, config.seed, device)?;

@@ -1,5 +1,5 @@
 use super::parts::Parts;
-use crate::{Result, config::RunConfig};
+use crate::{Result, config::RunConfig, data::Dataset};
 use candle_core::Device;
 use serde::Serialize;
 use std::time::Instant;
@@ -40,7 +40,10 @@ pub fn plan(config: &RunConfig, device: &Device) -> Result<Plan> {
     let [_, height, width] = config.network.input().0;
     let forward = 2.0 * parts.checkpoint.unet.multiply_adds(height, width) as f64;
     let flops = 3.0 * forward * rows * steps;
-    let (one, four) = (step_seconds(config, 1, device)?, step_seconds(config, 4, device)?);
+    let (one, four) = (
+        step_seconds(&parts.data, config, 1, device)?,
+        step_seconds(&parts.data, config, 4, device)?,
+    );
     // A part of a step costs something in itself, and something for every picture.
     let each = ((four - one) / 3.0).max(0.0);
     let passes = config.train.accumulate as f64;
@@ -66,10 +69,10 @@ pub(super) fn checkpoint_bytes(config: &RunConfig, parameters: usize) -> u64 {
 }
 
 /// Seconds of a step on `batch` pictures, the first step left out.
-fn step_seconds(config: &RunConfig, batch: usize, device: &Device) -> Result<f64> {
+fn step_seconds(data: &Dataset, config: &RunConfig, batch: usize, device: &Device) -> Result<f64> {
     let mut probe = config.clone();
     (probe.train.batch, probe.train.accumulate) = (batch, 1);
-    let (mut trainer, _) = Parts::build(&probe, device)?.trainer(&probe, device)?;
+    let (mut trainer, _) = Parts::over(data.clone(), &probe, device)?.trainer(&probe, device)?;
     trainer.step()?;
     let started = Instant::now();
     trainer.step()?;

@@ -95,7 +95,8 @@ pub fn resumed(out: &Path, overrides: &[String]) -> Result<RunConfig> {
 }
 
 fn may_change(key: &str, constant_rate: bool) -> bool {
-    let free = ["out", "data.cache", "train.log_every"];
+    // Other pictures are noticed by their hash, wherever they lie.
+    let free = ["out", "data.source", "data.cache", "train.log_every"];
     let sections = ["save.", "preview.", "held_out."];
     free.contains(&key)
         || sections.iter().any(|section| key.starts_with(section))
@@ -141,7 +142,13 @@ mod tests {
     #[test]
     fn length_and_habits_may_change_and_the_folder_may_have_moved() {
         let dir = folder("out = 'elsewhere'\n[train]\nsteps = 60");
-        let overrides = ["train.steps=200", "save.last=5", "preview.every=9", "train.log_every=1"];
+        let overrides = [
+            "train.steps=200",
+            "save.last=5",
+            "preview.every=9",
+            "train.log_every=1",
+            "data.source=moved",
+        ];
         let config = with(dir.path(), &overrides).unwrap();
         assert_eq!(config.out.as_deref(), Some(dir.path()));
         assert_eq!((config.train.steps, config.save.last, config.preview.every), (200, 5, 9));

@@ -80,7 +80,7 @@ impl<'a> Prepared<'a> {
     pub(super) fn begin(self) -> Result<Session<'a>> {
         write_config(self.config, self.out)?;
         let log = Log::create(&self.out.join("log.jsonl"))?;
-        let record = Record::new(self.out, log, &[])?;
+        let record = Record::new(self.out, log, &[], &self.config.to_toml()?)?;
         Ok(self.session(record))
     }
 
@@ -103,7 +103,7 @@ impl<'a> Prepared<'a> {
         self.trainer.restore(counters.step, state, averaged)?;
         // The checkpoint is good: from here on what lies beyond it goes.
         let (log, lines) = Log::resume(&self.out.join("log.jsonl"), counters.step)?;
-        let record = Record::new(self.out, log, &lines)?;
+        let record = Record::new(self.out, log, &lines, &self.config.to_toml()?)?;
         let mut session = self.session(record);
         session.store.set_aside(newest)?;
         // What the finished run wrote last is not of a longer one.
@@ -159,7 +159,9 @@ impl Session<'_> {
             self.save()?;
         }
         let finished = self.run.trainer.steps() >= self.run.config.train.steps;
-        if finished {
+        // `model/` is written last: where it is and nothing was trained, all are as they should be.
+        let trained = self.resumed_at != Some(self.run.trainer.steps());
+        if finished && (trained || !self.run.out.join("model").exists()) {
             self.write_models()?;
         }
         Ok(Summary {

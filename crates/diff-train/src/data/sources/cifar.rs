@@ -1,6 +1,9 @@
 //! CIFAR-10 and CIFAR-100 in their binary version.
 
-use super::files::{self, exactly, fault, fingerprint, interleaved, numbered, read_fault};
+use super::{
+    files::{self, exactly, fault, interleaved, numbered, read_fault},
+    stamp::Stamp,
+};
 use crate::{
     Result,
     data::{Item, Pixels, Raw, Source, Split},
@@ -131,7 +134,8 @@ impl Source for Cifar {
     }
 
     fn fingerprint(&self) -> Result<String> {
-        fingerprint(self.variant.name, self.files.iter().map(|(path, _)| path))
+        let files = self.files.iter().map(|(path, _)| path);
+        Ok(Stamp::default().text(self.variant.name).files(files)?.finish())
     }
 
     fn count(&self) -> Option<u64> {

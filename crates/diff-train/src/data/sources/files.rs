@@ -5,8 +5,7 @@ use diff_core::save::io_error;
 use std::{
     fs::{self, File},
     io::{self, Read},
-    path::{Path, PathBuf},
-    time::UNIX_EPOCH,
+    path::Path,
 };
 
 /// The longest side of a picture that a source hands over.
@@ -48,22 +47,6 @@ pub(super) fn exactly(reader: &mut impl Read, length: usize) -> io::Result<Vec<u
     let mut bytes = Vec::with_capacity(length.min(1 << 20));
     reader.take(length as u64).read_to_end(&mut bytes)?;
     if bytes.len() == length { Ok(bytes) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
-}
-
-/// Names, sizes and modification times.
-pub(super) fn fingerprint<'a>(
-    source: &str,
-    paths: impl IntoIterator<Item = &'a PathBuf>,
-) -> Result<String> {
-    let mut text = source.to_string();
-    for path in paths {
-        let metadata = fs::metadata(path).map_err(io_error(path, "examine"))?;
-        let modified = metadata.modified().map_err(io_error(path, "examine"))?;
-        let age = modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        text += &format!("\n{name} {} {age}", metadata.len());
-    }
-    Ok(text)
 }
 
 /// From planes [C, H, W] to pixels [H, W, C].

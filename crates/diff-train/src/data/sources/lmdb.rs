@@ -5,8 +5,9 @@
 //! - LSUN: values are encoded pictures, in the order of their keys.
 
 use super::{
-    files::{self, MAX_SIDE, exactly, fault, fingerprint, read_fault},
+    files::{self, MAX_SIDE, exactly, fault, read_fault},
     mmap,
+    stamp::Stamp,
 };
 use crate::{
     Result,
@@ -63,7 +64,7 @@ impl Source for Lmdb {
     }
 
     fn fingerprint(&self) -> Result<String> {
-        fingerprint("lmdb", [&self.file])
+        Ok(Stamp::default().text("lmdb").file(&self.file)?.finish())
     }
 
     fn count(&self) -> Option<u64> {

@@ -5,8 +5,9 @@
 
 use super::{
     archive::{Checked, Member, members},
-    files::{self, exactly, fault, fingerprint, interleaved, numbered, read_fault},
+    files::{self, exactly, fault, interleaved, numbered, read_fault},
     npy::{Layout, Pictures},
+    stamp::Stamp,
 };
 use crate::{
     Result,
@@ -58,7 +59,8 @@ impl Source for Npz {
     }
 
     fn fingerprint(&self) -> Result<String> {
-        fingerprint("npz", self.parts.iter().map(|part| &part.path))
+        let files = self.parts.iter().map(|part| &part.path);
+        Ok(Stamp::default().text("npz").files(files)?.finish())
     }
 
     fn count(&self) -> Option<u64> {

@@ -1,7 +1,11 @@
 use crate::{Result, data::content::hex};
 use diff_core::save::io_error;
 use sha2::{Digest, Sha256};
-use std::{fs, path::Path, time::UNIX_EPOCH};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
 
 /// Gathers what tells a source from a changed one, in a few bytes.
 #[derive(Default)]
@@ -30,6 +34,14 @@ impl Stamp {
             }
         };
         Ok(self.text(&place.to_string_lossy()).text(&state))
+    }
+
+    /// Several files.
+    ///
+    /// # Errors
+    /// As [`Stamp::file`].
+    pub(super) fn files<'a>(self, paths: impl IntoIterator<Item = &'a PathBuf>) -> Result<Self> {
+        paths.into_iter().try_fold(self, |stamp, path| stamp.file(path))
     }
 
     pub(super) fn finish(self) -> String {
