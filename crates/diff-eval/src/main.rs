@@ -1,61 +1,9 @@
-//! `diff-eval`: judges samples.
+//! `diff-eval`: judges denoising networks and samples.
 
-use clap::{Args, Parser, Subcommand};
-use diff_core::cli;
-use diff_eval::{compare, pictures::read};
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+mod commands;
 
-/// Judges samples.
-#[derive(Parser)]
-#[command(version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Compare plain pixel statistics with a reference: a sanity check, not a measure of quality.
-    Pixels(PixelsArgs),
-}
-
-#[derive(Args)]
-struct PixelsArgs {
-    /// Pictures to judge: an .npz with `arr_0` (u8, NHWC), or a data set.
-    #[arg(long, value_name = "SOURCE")]
-    samples: String,
-    /// What to compare with: `digits:train`, `digits:test`, or an .npz.
-    #[arg(long, value_name = "SOURCE")]
-    reference: String,
-    /// Print one JSON object.
-    #[arg(long)]
-    json: bool,
-}
+use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::exit(match Cli::parse().command {
-        Command::Pixels(args) => pixels(&args),
-    })
-}
-
-fn pixels(args: &PixelsArgs) -> anyhow::Result<()> {
-    let report = compare(&read(&args.samples)?, &read(&args.reference)?)?;
-    let mut out = io::stdout().lock();
-    if args.json {
-        writeln!(out, "{}", serde_json::to_string(&report)?)?;
-        return Ok(());
-    }
-    writeln!(
-        out,
-        "pictures               {} ({} in the reference)",
-        report.images, report.reference_images
-    )?;
-    writeln!(out, "mean grey level        {:.4}", report.mean)?;
-    writeln!(out, "deviation              {:.4}", report.std)?;
-    writeln!(out, "mean pictures, rms     {:.4}", report.mean_image_rms)?;
-    writeln!(out, "deviations, rms        {:.4}", report.std_image_rms)?;
-    Ok(())
+    commands::main()
 }

@@ -1,7 +1,10 @@
-use crate::{Result, pictures::Pictures};
+use crate::Result;
 
 /// Statistics that grow picture by picture, in f64, and can be merged across shards.
 pub trait Metric: Sized {
+    /// What it sees of a picture: its pixels, or what a network makes of it.
+    type Input: ?Sized;
+
     /// What comes out in the end.
     type Output;
 
@@ -9,7 +12,7 @@ pub trait Metric: Sized {
     ///
     /// # Errors
     /// When their shape differs from that of the pictures before.
-    fn add(&mut self, pictures: &Pictures) -> Result<()>;
+    fn add(&mut self, input: &Self::Input) -> Result<()>;
 
     /// Takes in what another one has seen.
     ///

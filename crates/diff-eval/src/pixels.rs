@@ -45,6 +45,7 @@ pub struct PixelReport {
 }
 
 impl Metric for PixelMoments {
+    type Input = Pictures;
     type Output = PixelStatistics;
 
     fn add(&mut self, pictures: &Pictures) -> Result<()> {
