@@ -1,14 +1,13 @@
-//! Running one command: its output to files, a living line on the terminal, its time.
+//! Running one command: its output to files, its time.
 
 use anyhow::{Context, Result};
 use diff_core::save::io_error;
 use std::{
     fs::{self, File},
-    io::{self, IsTerminal, Write},
+    io::Write,
     path::Path,
-    process::{Child, Command, ExitStatus, Stdio},
-    thread,
-    time::{Duration, Instant},
+    process::{Command, ExitStatus, Stdio},
+    time::Instant,
 };
 
 /// How a command ended.
@@ -20,47 +19,18 @@ pub(crate) struct Ended {
 }
 
 /// Runs `command` with stdout going to one file and stderr to another, below its command line.
-/// While it runs, a terminal shows `label` and the seconds so far.
-pub(crate) fn run_logged(
-    command: &mut Command,
-    stdout: &Path,
-    log: &Path,
-    label: &str,
-) -> Result<Ended> {
+pub(crate) fn run_logged(command: &mut Command, stdout: &Path, log: &Path) -> Result<Ended> {
     let mut log_file = File::create(log).map_err(io_error(log, "create"))?;
     writeln!(log_file, "$ {}", command_line(command)).map_err(io_error(log, "write"))?;
     let out = File::create(stdout).map_err(io_error(stdout, "create"))?;
     let start = Instant::now();
-    let mut child = command
+    let status = command
         .stdin(Stdio::null())
         .stdout(out)
         .stderr(log_file)
-        .spawn()
+        .status()
         .with_context(|| format!("running {}", command.get_program().to_string_lossy()))?;
-    let status = wait(&mut child, label, start)?;
     Ok(Ended { status, seconds: start.elapsed().as_secs_f64() })
-}
-
-fn wait(child: &mut Child, label: &str, start: Instant) -> Result<ExitStatus> {
-    if !io::stderr().is_terminal() {
-        return Ok(child.wait()?);
-    }
-    let mut shown = 0;
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        let seconds = start.elapsed().as_secs();
-        if seconds > shown {
-            shown = seconds;
-            eprint!("\r\x1b[K{label} ... {seconds} s");
-        }
-        thread::sleep(Duration::from_millis(20));
-    };
-    if shown > 0 {
-        eprint!("\r\x1b[K");
-    }
-    Ok(status)
 }
 
 /// A command as one would type it.
@@ -103,7 +73,7 @@ mod tests {
         let (out, log) = (dir.path().join("out"), dir.path().join("log"));
         let mut command = Command::new("sh");
         command.args(["-c", "echo data; echo one >&2; echo two >&2; exit 3"]);
-        let ended = run_logged(&mut command, &out, &log, "x").unwrap();
+        let ended = run_logged(&mut command, &out, &log).unwrap();
         assert_eq!(ended.status.code(), Some(3));
         assert_eq!(fs::read_to_string(out).unwrap(), "data\n");
         assert_eq!(tail(&log, 1), "two");

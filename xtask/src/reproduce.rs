@@ -1,7 +1,9 @@
 //! `cargo xtask reproduce`: an experiment's cells, then its report.
 
 mod cell;
+mod estimate;
 pub(crate) mod experiment;
+mod jobs;
 pub(crate) mod plan;
 pub(crate) mod task;
 
@@ -9,27 +11,28 @@ pub(crate) use cell::{Finished, Outcome};
 
 use crate::{report::Report, workspace, workspace::Binaries};
 use anyhow::{Result, bail};
+use cell::Bench;
 use experiment::Experiment;
 use plan::Cell;
-use std::{
-    path::{Path, PathBuf},
-    time::Instant,
-};
+use std::{path::PathBuf, thread, time::Instant};
 
 /// Trains, samples and measures what an experiment asks for, then writes its report. Cells that
-/// are finished already are used again.
+/// are finished already are used again; a training that was interrupted goes on.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// A name from xtask/experiments, or the path of a .toml file.
     #[arg(default_value = "digits")]
     experiment: String,
     /// The experiment `quick`: a minute, and no evidence.
-    #[arg(long, conflicts_with = "experiment")]
+    #[arg(long, conflicts_with_all = ["experiment", "full"])]
     quick: bool,
+    /// The experiment `digits-full`: more models, seeds and steps, and many hours.
+    #[arg(long, conflicts_with = "experiment")]
+    full: bool,
     /// Folder of the cells and the report [default: runs/EXPERIMENT].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Print the plan and stop.
+    /// Print the plan with its cost, and stop.
     #[arg(long)]
     dry_run: bool,
     /// Change a value of the experiment: `--set config.train.steps=100`.
@@ -38,6 +41,13 @@ pub(crate) struct Args {
     /// Run every cell again, finished or not.
     #[arg(long)]
     force: bool,
+    /// Cells run at a time, each on its share of the threads [default: one a thread].
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Run only cells whose name holds this text, and what they start from; the report shows what
+    /// there is. May be repeated.
+    #[arg(long, value_name = "TEXT")]
+    only: Vec<String>,
     /// Take the binaries from a folder instead of building them.
     #[arg(long, value_name = "DIR", hide = true)]
     bin_dir: Option<PathBuf>,
@@ -45,52 +55,55 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let start = Instant::now();
-    let name = if args.quick { "quick" } else { &args.experiment };
+    let name = match (args.quick, args.full) {
+        (true, _) => "quick",
+        (_, true) => "digits-full",
+        _ => &args.experiment,
+    };
     let experiment = Experiment::load(name, &args.overrides)?;
     let cells = plan::plan(&experiment)?;
     let out = match &args.out {
         Some(out) => out.clone(),
         None => workspace::root().join("runs").join(&experiment.name),
     };
-    if args.dry_run {
-        print!("{}", describe(&cells, &out)?);
-        return Ok(());
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let jobs = args.jobs.unwrap_or(cores);
+    if jobs == 0 {
+        bail!(diff_core::Error::argument("jobs", 0, "at least 1"));
     }
+    let wanted = wanted(&cells, &args.only)?;
     let binaries = match &args.bin_dir {
         Some(folder) => Binaries::in_folder(folder)?,
         None => Binaries::build()?,
     };
-    let outcomes = run_cells(&cells, &binaries, &out, args.force)?;
+    if args.dry_run {
+        let costs = estimate::estimate(&cells, &binaries)?;
+        print!("{}", estimate::describe(&cells, &costs, &out, jobs)?);
+        return Ok(());
+    }
+    let threads = (cores / jobs).max(1);
+    let bench = Bench { binaries: &binaries, out: &out, force: args.force, threads };
+    let outcomes = jobs::run(&cells, &wanted, &bench, jobs)?;
     let seconds = start.elapsed().as_secs_f64();
     Report::gather(&experiment, &cells, &outcomes, &binaries, seconds)?.write(&out)?;
     println!("{}", out.join("report.html").display());
     verdict(&cells, &outcomes)
 }
 
-fn run_cells(cells: &[Cell], binaries: &Binaries, out: &Path, force: bool) -> Result<Vec<Outcome>> {
-    let mut outcomes: Vec<Outcome> = Vec::with_capacity(cells.len());
-    let digits = cells.len().to_string().len();
-    for (i, cell) in cells.iter().enumerate() {
-        let label = format!("[{:>digits$}/{}] {:<32}", i + 1, cells.len(), cell.name);
-        let outcome = match cell.input.map(|input| &outcomes[input]) {
-            Some(Outcome::Done(input)) => {
-                cell::run(cell, Some(input), binaries, out, force, &label)?
-            }
-            Some(_) => Outcome::Skipped(format!(
-                "it starts from {}, which is missing",
-                cells[cell.input.unwrap_or(i)].name
-            )),
-            None => cell::run(cell, None, binaries, out, force, &label)?,
-        };
-        match &outcome {
-            Outcome::Done(done) if done.reused => eprintln!("{label} {:>8}", "reused"),
-            Outcome::Done(done) => eprintln!("{label} {:>6.1} s", done.record.seconds),
-            Outcome::Failed(reason) => eprintln!("{label} {:>8}: {reason}", "FAILED"),
-            Outcome::Skipped(reason) => eprintln!("{label} {:>8}: {reason}", "skipped"),
-        }
-        outcomes.push(outcome);
+/// Which cells to run: all, or those whose names hold one of `only`, with what they start from.
+fn wanted(cells: &[Cell], only: &[String]) -> Result<Vec<bool>> {
+    let named = |cell: &Cell| only.is_empty() || only.iter().any(|part| cell.name.contains(part));
+    let mut wanted: Vec<bool> = cells.iter().map(named).collect();
+    if let Some(part) = only.iter().find(|part| !cells.iter().any(|c| c.name.contains(*part))) {
+        bail!(diff_core::Error::argument("only", part, "a part of a cell's name; see --dry-run"));
     }
-    Ok(outcomes)
+    // Inputs stand before their cells.
+    for i in (0..cells.len()).rev() {
+        if wanted[i] {
+            cells[i].inputs.iter().for_each(|input| wanted[*input] = true);
+        }
+    }
+    Ok(wanted)
 }
 
 /// An error that names the cells without a result, if there are any.
@@ -111,18 +124,23 @@ fn verdict(cells: &[Cell], outcomes: &[Outcome]) -> Result<()> {
     bail!(message)
 }
 
-/// The plan, as the commands it comes to.
-fn describe(cells: &[Cell], out: &Path) -> Result<String> {
-    let folder = |cell: &Cell| out.join("cells").join(format!("{}-KEY", cell.name));
-    let mut text = String::new();
-    for (i, cell) in cells.iter().enumerate() {
-        let input = cell.input.map(|input| folder(&cells[input]));
-        let arguments = cell.task.arguments(&folder(cell), input.as_deref());
-        text += &format!("{}. {}\n", i + 1, cell.name);
-        text += &format!("   {} {}\n", cell.task.binary(), arguments.join(" "));
-        if cell.input.is_none() {
-            text += &format!("   {}\n", cell.task.config()?);
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_the_cells_takes_along_what_they_start_from() {
+        let cells = plan::plan(&Experiment::load("quick", &[]).unwrap()).unwrap();
+        let chosen = |only: &str| -> Vec<&str> {
+            let wanted = wanted(&cells, &[only.to_string()]).unwrap();
+            let pairs = cells.iter().zip(wanted);
+            pairs.filter(|(_, wanted)| *wanted).map(|(cell, _)| cell.name.as_str()).collect()
+        };
+        assert_eq!(
+            chosen("fd-sa2-ddim"),
+            ["train-classifier", "train-sa2", "sample-sa2-ddim-10", "fd-sa2-ddim-10"]
+        );
+        let error = wanted(&cells, &["nothing".to_string()]).unwrap_err().to_string();
+        assert!(error.contains("--dry-run"), "{error}");
     }
-    Ok(text)
 }

@@ -10,18 +10,26 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// Cells of the quick experiment: two models, two samplers, one measure.
-const CELLS: [&str; 10] = [
+/// Cells of the quick experiment: a classifier, two models, two samplers, four measures.
+const CELLS: [&str; 18] = [
+    "train-classifier",
     "train-baseline",
     "train-sa2",
+    "floor",
     "sample-baseline-ddpm-10",
+    "fd-baseline-ddpm-10",
     "pixels-baseline-ddpm-10",
     "sample-baseline-ddim-10",
+    "fd-baseline-ddim-10",
     "pixels-baseline-ddim-10",
+    "gap-baseline",
     "sample-sa2-ddpm-10",
+    "fd-sa2-ddpm-10",
     "pixels-sa2-ddpm-10",
     "sample-sa2-ddim-10",
+    "fd-sa2-ddim-10",
     "pixels-sa2-ddim-10",
+    "gap-sa2",
 ];
 
 /// A place to run the quick experiment again and again.
@@ -86,35 +94,51 @@ fn the_report_has_every_cell_and_needs_nothing_from_elsewhere() {
     let place = Place::new();
     assert_eq!(place.calls(&[], &[]), CELLS.len());
     let (html, markdown) = (place.read("report.html"), place.read("report.md"));
+    let shown = [
+        "Plumbing run, not evidence",
+        "0.0625",
+        "1,234",
+        "97.5 %",
+        "10 [9, 11]",
+        "better, outside the interval",
+        "1.375",
+        "3.281",
+    ];
     for page in [&html, &markdown] {
-        for name in CELLS.iter().chain(&["Plumbing run, not evidence", "0.0625", "1,234"]) {
+        for name in CELLS.iter().chain(&shown) {
             assert!(page.contains(name), "{name} is missing from:\n{page}");
         }
     }
     assert_eq!(html.matches("<img alt=\"Samples of ").count(), 4);
     assert_eq!(html.matches("src=\"").count(), html.matches("src=\"data:").count());
-    assert_eq!(html.matches("<svg").count(), 3);
-    assert!(!html.contains("href=\"http") && !html.contains("<script"));
+    // The losses of two models apart and together, two charts of the gap.
+    assert_eq!(html.matches("<figure class=\"plot\">").count(), 3 + 2);
+    assert!(!html.contains("href=\"http") && !html.contains("<script src"));
+    assert!(html.contains("content=\"default-src 'none'; img-src data:; "));
     for link in markdown.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
         assert!(place.out().join(link).is_file(), "{link}");
     }
     let results = place.results();
     assert_eq!(results["cells"].as_array().unwrap().len(), CELLS.len());
-    assert_eq!(results["values"].as_array().unwrap().len(), 4);
+    assert_eq!(results["values"].as_array().unwrap().len(), 11);
+    assert_eq!(results["differences"][0]["difference"], -2.0);
+    assert_eq!(results["differences"][0]["interval"], serde_json::json!([-2.0, -2.0]));
     assert_eq!(results["evidence"], false);
 }
 
 #[test]
 fn finished_cells_are_reused_and_only_what_changed_is_run_again() {
     let place = Place::new();
-    assert_eq!(place.calls(&[], &[]), 10);
+    assert_eq!(place.calls(&[], &[]), 18);
     assert_eq!(place.calls(&[], &[]), 0);
-    assert!(place.read("report.md").contains("10 of them"));
-    assert_eq!(place.calls(&["--set", "sample.seed=1"], &[]), 8, "samples and their measures");
-    assert_eq!(place.calls(&["--set", "config.train.lr=0.5"], &[]), 10);
-    assert_eq!(place.calls(&[], &[("FAKE_VERSION", "2")]), 10);
+    assert!(place.read("report.md").contains("18 of them"));
+    assert_eq!(place.calls(&["--set", "sample.seed=1"], &[]), 12, "samples and their measures");
+    assert_eq!(place.calls(&["--set", "config.train.lr=0.5"], &[]), 16, "not the classifier");
+    let judge = ["--set", "classifier.config.train.lr=0.5"];
+    assert_eq!(place.calls(&judge, &[]), 6, "the classifier, and what is judged by it");
+    assert_eq!(place.calls(&[], &[("FAKE_VERSION", "2")]), 18);
     assert_eq!(place.calls(&[], &[]), 0, "the cells of the first run are still there");
-    assert_eq!(place.calls(&["--force"], &[]), 10);
+    assert_eq!(place.calls(&["--force"], &[]), 18);
 }
 
 #[test]
@@ -137,19 +161,67 @@ fn a_failed_cell_loses_only_what_starts_from_it() {
     assert_eq!(output.status.code(), Some(1));
     let message = stderr(&output);
     assert!(message.contains("out of luck") && message.contains("failed: train-sa2"), "{message}");
-    let states: Vec<_> = place.results()["cells"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|cell| cell["state"].as_str().unwrap().to_string())
-        .collect();
-    assert_eq!(states[..6], ["done", "failed", "done", "done", "done", "done"]);
-    assert!(states[6..].iter().all(|state| state == "skipped"));
+    let results = place.results();
+    for (name, cell) in CELLS.iter().zip(results["cells"].as_array().unwrap()) {
+        let expected = match (*name, name.contains("sa2")) {
+            ("train-sa2", _) => "failed",
+            (_, true) => "skipped",
+            _ => "done",
+        };
+        assert_eq!(cell["state"], expected, "{name}");
+    }
     for page in ["report.html", "report.md"] {
         let page = place.read(page);
         assert!(page.contains("out of luck") && page.contains("0.0625"));
     }
-    assert_eq!(place.calls(&[], &[]), 5, "the next run does what is missing");
+    assert_eq!(place.calls(&[], &[]), 8, "the next run does what is missing");
+}
+
+#[test]
+fn an_interrupted_training_goes_on_where_it_was() {
+    let place = Place::new();
+    assert_eq!(place.run(&[], &[("FAKE_FAIL", "\"sa\"")]).status.code(), Some(1));
+    let calls = place.0.path().join("calls");
+    fs::remove_file(&calls).unwrap();
+    place.calls(&["--only", "train-sa2"], &[]);
+    let resumed = fs::read_to_string(&calls).unwrap();
+    assert!(resumed.starts_with("run --resume ") && resumed.lines().count() == 1, "{resumed}");
+    place.calls(&["--only", "train-sa2", "--force"], &[]);
+    let afresh = fs::read_to_string(&calls).unwrap();
+    assert!(!afresh.contains("--resume"), "{afresh}");
+}
+
+#[test]
+fn a_part_can_be_run_and_the_rest_is_said_to_be_missing() {
+    let place = Place::new();
+    assert_eq!(place.calls(&["--only", "fd-sa2-ddim"], &[]), 4);
+    let results = place.results();
+    let states = results["cells"].as_array().unwrap().iter().map(|cell| &cell["state"]);
+    assert_eq!(states.filter(|state| *state == "not run").count(), 14);
+    assert!(place.read("report.md").contains("14 of 18 cells have not been run"));
+    assert_eq!(place.calls(&["--only", "fd-sa2"], &[]), 2, "one more sampler and its measure");
+    assert!(place.read("report.md").contains("12 of 18 cells have not been run"));
+}
+
+#[test]
+fn cells_side_by_side_give_what_cells_one_by_one_give() {
+    let results = ["1", "5"].map(|jobs| {
+        let place = Place::new();
+        assert_eq!(place.calls(&["--jobs", jobs], &[]), 18);
+        let mut results = place.results();
+        results.as_object_mut().unwrap().remove("times");
+        results
+    });
+    assert_eq!(results[0], results[1]);
+}
+
+#[test]
+fn more_than_one_seed_gives_means_and_deviations() {
+    let place = Place::new();
+    assert_eq!(place.calls(&["--set", "seeds=[0, 1, 2]"], &[]), 2 + 3 * 16);
+    let page = place.read("report.md");
+    assert!(page.contains("10 ± 0 (n = 3)") && page.contains("baseline-s2"), "{page}");
+    assert_eq!(place.results()["differences"][0]["interval"], serde_json::json!([-2.0, -2.0]));
 }
 
 #[test]
@@ -167,7 +239,11 @@ fn an_empty_measure_fails_its_cell_by_name() {
     let place = Place::new();
     let output = place.run(&[], &[("FAKE_EMPTY", "sample-baseline-ddim-10")]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("failed: pixels-baseline-ddim-10\n"), "{}", stderr(&output));
+    let message = stderr(&output);
+    assert!(
+        message.contains("failed: fd-baseline-ddim-10, pixels-baseline-ddim-10\n"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -191,6 +267,9 @@ fn a_dry_run_prints_the_plan_and_does_nothing() {
     assert!(output.status.success());
     let plan = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(CELLS.iter().all(|cell| plan.contains(cell)), "{plan}");
+    // 36 pictures of 10 steps at 1e6 operations; 8 pictures of 19; three trainings of 3e9.
+    assert!(plan.contains("3.60e8 FLOPs") && plan.contains("1.52e8 FLOPs"), "{plan}");
+    assert!(plan.contains("18 cells, 1.07e10 FLOPs, about 7 min"), "{plan}");
     assert!(!place.out().exists());
 }
 

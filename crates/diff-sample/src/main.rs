@@ -7,7 +7,7 @@ use diff_models::{checkpoint::Checkpoint, device, digest::sha256};
 use diff_sample::{
     Clip, Request, SamplerSpec, generate,
     samplers::SAMPLERS,
-    sinks::{self, Tee, Untransformed},
+    sinks::{self, Form, Tee, Untransformed},
 };
 use serde_json::json;
 use std::{
@@ -71,6 +71,9 @@ struct GenerateArgs {
     /// Where to: .png (a grid), .npz, or a folder of pictures. May be repeated.
     #[arg(long, required = true, value_name = "PATH")]
     out: Vec<PathBuf>,
+    /// Show only the first N pictures on a .png [default: all].
+    #[arg(long, value_name = "N")]
+    grid: Option<usize>,
     /// Add the values before clamping and rounding to .npz, as `raw` [N,C,H,W].
     #[arg(long)]
     f32: bool,
@@ -127,7 +130,11 @@ fn run(args: &GenerateArgs) -> anyhow::Result<()> {
     })
     .to_string();
     let total = request.indices.len();
-    let open = |path: &PathBuf| sinks::open(path, total, &provenance, args.f32);
+    if args.grid == Some(0) {
+        return Err(diff_core::Error::argument("grid", 0, "at least 1 picture").into());
+    }
+    let form = Form { count: total, grid: args.grid, provenance: &provenance, raw: args.f32 };
+    let open = |path: &PathBuf| sinks::open(path, form);
     let sink = Tee(args.out.iter().map(open).collect::<Result<_, _>>()?);
     let mut sink = Untransformed { transform, sink };
     let mut progress = Progress::new(total as u64, "pictures");

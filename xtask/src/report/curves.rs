@@ -1,5 +1,6 @@
 //! Training logs, and the loss curves drawn from them.
 
+use super::blocks::Chart;
 use crate::finite::check_finite;
 use anyhow::{Context, Result};
 use diff_core::{
@@ -17,16 +18,6 @@ pub(crate) struct Line {
     loss: f64,
     #[serde(default)]
     parts: BTreeMap<String, f64>,
-}
-
-/// A drawing with a name for its file and words for those who do not see it.
-pub(crate) struct Chart {
-    /// File name.
-    pub(crate) file: String,
-    /// What it shows.
-    pub(crate) alt: String,
-    /// The drawing.
-    pub(crate) svg: String,
 }
 
 /// Reads the lines of a log that are about training steps; a number that is not finite is an error
@@ -68,17 +59,16 @@ pub(crate) fn charts(logs: &[(&str, Vec<Line>)]) -> Vec<Chart> {
 }
 
 fn chart(file: &str, title: &str, series: Vec<Series>) -> Chart {
-    let svg = LineChart {
+    let chart = LineChart {
         title: title.to_string(),
         x_label: "step".into(),
         y_label: "loss".into(),
-        x_log: false,
         y_log: true,
         series,
-    }
-    .to_svg();
+        ..LineChart::default()
+    };
     let alt = format!("Line chart: {title}, by training step");
-    Chart { file: file.to_string(), alt, svg }
+    Chart { file: file.to_string(), alt, chart }
 }
 
 /// The noise-prediction error, which every objective logs and which alone compares between them.

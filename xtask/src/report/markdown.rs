@@ -1,7 +1,10 @@
 //! The report as Markdown, with its pictures beside it in `files`.
 
-use super::{Report, ValueTable, text};
-use crate::reproduce::Outcome;
+use super::{
+    Report,
+    blocks::{Block, Shot, Table},
+    sections::sections,
+};
 
 /// The whole document.
 pub(crate) fn render(report: &Report) -> String {
@@ -10,142 +13,58 @@ pub(crate) fn render(report: &Report) -> String {
         page += &format!("> **{banner}.**\n\n");
     }
     page += &format!("{}\n", report.experiment.about.trim());
-    let sections = [
-        ("Without a result", missing(report)),
-        ("Samples", samples(report)),
-        ("Training", training(report)),
-        ("Measured values", values(report)),
-        ("Settings", settings(report)),
-        ("Wall times", times(report)),
-        ("Machine and versions", machine(report)),
-    ];
-    for (heading, body) in sections.iter().filter(|(_, body)| !body.is_empty()) {
-        page += &format!("\n## {heading}\n\n{body}");
+    for section in sections(report) {
+        page += &format!("\n## {}\n", section.title);
+        page.extend(section.blocks.iter().map(|given| format!("\n{}", block(given))));
     }
     page
 }
 
-fn missing(report: &Report) -> String {
-    report
-        .missing()
-        .map(|(name, reason)| format!("- **{name}**: {}\n", reason.replace('\n', "\n  ")))
-        .collect()
-}
-
-fn samples(report: &Report) -> String {
-    let mut body = format!(
-        "{} images a cell, seed {}; the same place in two grids is the same seed.\n",
-        report.experiment.sample.num, report.experiment.sample.seed
-    );
-    for row in &report.grids {
-        body += &format!("\n### {} ({})\n\n", row.sampler, row.about);
-        let names: Vec<String> = row.grids.iter().map(|grid| grid.model.to_string()).collect();
-        let pictures: Vec<String> = row
-            .grids
+fn block(block: &Block) -> String {
+    match block {
+        Block::Heading(text, aside) if aside.is_empty() => format!("### {text}\n"),
+        Block::Heading(text, aside) => format!("### {text} ({aside})\n"),
+        Block::Text(text) | Block::Quiet(text) => format!("{text}\n"),
+        Block::Table(given) => table(given),
+        Block::Folded(name, given) => format!("{name}:\n\n{}", table(given)),
+        Block::Charts(charts) => {
+            let image = |alt: &str, file: &str| format!("![{alt}](files/{file})\n");
+            let images: Vec<String> = charts.iter().map(|c| image(&c.alt, &c.file)).collect();
+            images.join("\n")
+        }
+        Block::Grids(samplers, shots) => {
+            samplers.iter().map(|(name, about)| row_of_grids(name, about, shots)).collect()
+        }
+        Block::Failures(failures) => failures
             .iter()
-            .map(|grid| match grid.png.is_empty() {
-                true => "no samples".to_string(),
-                false => {
-                    format!("![Samples of {} by {}](files/{})", grid.model, row.sampler, grid.file)
-                }
-            })
-            .collect();
-        body += &table(&names, &[pictures]);
+            .map(|(name, reason)| format!("- **{name}**: {}\n", reason.replace('\n', "\n  ")))
+            .collect(),
     }
-    body
 }
 
-fn training(report: &Report) -> String {
-    let rows: Vec<Vec<String>> = report
-        .models
-        .iter()
-        .map(|model| {
-            vec![
-                model.name.to_string(),
-                model.about.to_string(),
-                text::optional(model.number("parameters")),
-                text::optional(model.number("steps")),
-                text::optional(model.number("loss")),
-                model.seconds.map(text::seconds).unwrap_or_default(),
-            ]
-        })
-        .collect();
-    let heading = ["model", "what", "parameters", "steps", "last loss", "time"];
-    let mut body = table(&heading.map(String::from), &rows);
-    for chart in &report.charts {
-        body += &format!("\n![{}](files/{})\n", chart.alt, chart.file);
-    }
-    body
+/// The samples of all models by one sampler.
+fn row_of_grids(name: &str, about: &str, shots: &[Shot]) -> String {
+    let own: Vec<&Shot> = shots.iter().filter(|shot| shot.sampler == name).collect();
+    let picture = |shot: &&Shot| match shot.png.is_empty() {
+        true => "no samples".to_string(),
+        false => format!("![Samples of {} by {name}](files/{})", shot.model, shot.file),
+    };
+    let names: Vec<String> = own.iter().map(|shot| shot.model.clone()).collect();
+    let rows = [own.iter().map(picture).collect::<Vec<_>>()];
+    format!("### {name} ({about})\n\n{}\n", lines(&names, &rows))
 }
 
-fn values(report: &Report) -> String {
-    report.values.iter().map(value_table).collect::<Vec<_>>().join("\n")
-}
-
-fn value_table(values: &ValueTable) -> String {
-    let columns = values.columns();
-    let mut heading = ["model", "sampler"].map(String::from).to_vec();
-    heading.extend(columns.iter().map(|name| text::words(name)));
-    let rows: Vec<Vec<String>> = values
+fn table(given: &Table) -> String {
+    let rows: Vec<Vec<String>> = given
         .rows
         .iter()
-        .map(|row| {
-            let words = [row.model, row.sampler].map(String::from);
-            let numbers = columns.iter().map(|name| text::optional(row.values.get(name).copied()));
-            words.into_iter().chain(numbers).collect()
-        })
+        .map(|row| row.iter().map(|cell| cell.text().to_string()).collect())
         .collect();
-    let (name, about) = (values.kind.name(), values.kind.about());
-    let table = table(&heading, &rows);
-    format!("### {name} against {}\n\n{table}\n{about}\n", values.reference)
-}
-
-fn settings(report: &Report) -> String {
-    let mut body = String::new();
-    if !report.settings.differing.is_empty() {
-        let mut heading = vec!["setting".to_string()];
-        heading.extend(report.models.iter().map(|model| model.name.to_string()));
-        let rows: Vec<Vec<String>> = report
-            .settings
-            .differing
-            .iter()
-            .map(|(key, values)| [std::slice::from_ref(key), values].concat())
-            .collect();
-        body += &(table(&heading, &rows) + "\n");
-    }
-    let rows: Vec<Vec<String>> =
-        report.settings.shared.iter().map(|(k, v)| vec![k.clone(), v.clone()]).collect();
-    body + &table(&["setting", "all models"].map(String::from), &rows)
-}
-
-fn times(report: &Report) -> String {
-    let rows: Vec<Vec<String>> = report
-        .cells
-        .iter()
-        .map(|row| {
-            let time = match row.outcome {
-                Outcome::Done(done) => text::seconds(done.record.seconds),
-                Outcome::Failed(_) => "failed".to_string(),
-                Outcome::Skipped(_) => "skipped".to_string(),
-            };
-            let reused = row.outcome.finished().is_some_and(|done| done.reused);
-            let from = if reused { "an earlier run" } else { "" };
-            vec![row.name.to_string(), time, from.to_string()]
-        })
-        .collect();
-    let heading = ["cell", "time", "reused from"].map(String::from);
-    format!("{}\n\n{}", report.time_line(), table(&heading, &rows))
-}
-
-fn machine(report: &Report) -> String {
-    let mut rows: Vec<Vec<String>> =
-        report.machine.rows().into_iter().map(|(k, v)| vec![k.to_string(), v]).collect();
-    rows.extend(report.versions.iter().map(|(k, v)| vec![k.clone(), v.clone()]));
-    table(&["", ""].map(String::from), &rows)
+    lines(&given.heading, &rows)
 }
 
 /// A Markdown table.
-fn table(heading: &[String], rows: &[Vec<String>]) -> String {
+fn lines(heading: &[String], rows: &[Vec<String>]) -> String {
     let cell = |text: &String| text.replace('|', "\\|").replace('\n', " ");
     let line =
         |row: &[String]| format!("| {} |\n", row.iter().map(cell).collect::<Vec<_>>().join(" | "));
@@ -159,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_bar_or_a_line_break_does_not_break_a_table() {
-        let text = table(&["a".into()], &[vec!["x|y\nz".into()]]);
+        let text = lines(&["a".into()], &[vec!["x|y\nz".into()]]);
         assert_eq!(text, "| a |\n| --- |\n| x\\|y z |\n");
     }
 }

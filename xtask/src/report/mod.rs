@@ -1,90 +1,54 @@
 //! The report of an experiment: gathered once, then written as a page, as Markdown and as data.
 
 mod base64;
+mod blocks;
+mod chart;
 pub(crate) mod curves;
+mod evidence;
+mod findings;
+mod grids;
 mod html;
 mod markdown;
+mod page;
+mod quality;
 mod results;
+mod sections;
 mod settings;
-mod text;
+mod statistics;
+mod table;
+pub(crate) mod text;
+mod training;
 
 use crate::{
     machine::Machine,
     reproduce::{
         Finished, Outcome,
-        experiment::{Experiment, Measure, MeasureKind, Model, Sampler},
-        plan::{Cell, Subject},
+        experiment::Experiment,
+        plan::{Cell, Run},
         task::GRID,
     },
     workspace::Binaries,
 };
 use anyhow::Result;
-use curves::Chart;
+use blocks::{Block, Chart, Shot};
 use diff_core::save::{self, io_error};
-use serde_json::Value;
+use evidence::Evidence;
 use settings::Settings;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::Path,
-};
+use std::{collections::BTreeMap, fs, path::Path};
 
-/// Everything the report shows, in the order of the experiment.
+/// Everything the report shows.
 pub(crate) struct Report<'a> {
     experiment: &'a Experiment,
-    models: Vec<ModelRow<'a>>,
+    evidence: Evidence<'a>,
     settings: Settings,
-    charts: Vec<Chart>,
-    grids: Vec<GridRow<'a>>,
-    values: Vec<ValueTable<'a>>,
-    cells: Vec<CellRow<'a>>,
+    /// Loss curves of the first training of every model.
+    curves: Vec<Chart>,
+    /// Samples of the first training of every model.
+    shots: Vec<Shot>,
+    cells: Vec<(&'a str, &'a Outcome)>,
     versions: &'a BTreeMap<String, String>,
     machine: Machine,
     seconds: f64,
-}
-
-/// A model, and what its training came to; `None` where it did not.
-struct ModelRow<'a> {
-    name: &'a str,
-    about: &'a str,
-    summary: Option<&'a Value>,
-    seconds: Option<f64>,
-}
-
-/// The samples of all models by one sampler.
-struct GridRow<'a> {
-    sampler: &'a str,
-    about: String,
-    grids: Vec<Grid<'a>>,
-}
-
-/// The samples of a model by a sampler; without bytes where there are none.
-struct Grid<'a> {
-    model: &'a str,
-    file: String,
-    png: Vec<u8>,
-    calls: Option<u64>,
-    seconds: Option<f64>,
-}
-
-/// One measure on the samples of every model and sampler.
-struct ValueTable<'a> {
-    kind: MeasureKind,
-    reference: &'a str,
-    rows: Vec<ValueRow<'a>>,
-}
-
-/// A measure on the samples of a model by a sampler.
-struct ValueRow<'a> {
-    model: &'a str,
-    sampler: &'a str,
-    values: BTreeMap<&'a str, f64>,
-}
-
-/// A cell, and how it ended.
-struct CellRow<'a> {
-    name: &'a str,
-    outcome: &'a Outcome,
 }
 
 impl<'a> Report<'a> {
@@ -96,51 +60,50 @@ impl<'a> Report<'a> {
         binaries: &'a Binaries,
         seconds: f64,
     ) -> Result<Self> {
+        let evidence = Evidence::gather(cells, outcomes);
+        let firsts = firsts(&evidence.trained);
+        let trained: Vec<Option<&Finished>> = firsts.iter().map(|(_, done)| *done).collect();
         let mut report = Report {
             experiment,
-            models: Vec::new(),
-            settings: Settings::default(),
-            charts: Vec::new(),
-            grids: experiment.samplers.iter().map(GridRow::empty).collect(),
-            values: experiment.measures.iter().map(ValueTable::empty).collect(),
-            cells: Vec::new(),
+            settings: Settings::gather(experiment, &trained)?,
+            curves: Vec::new(),
+            shots: Vec::new(),
+            cells: cells.iter().map(|cell| cell.name.as_str()).zip(outcomes).collect(),
             versions: binaries.versions(),
             machine: Machine::here(),
             seconds,
+            evidence,
         };
-        let mut trained = Vec::new();
-        for (cell, outcome) in cells.iter().zip(outcomes) {
-            let done = outcome.finished();
-            report.cells.push(CellRow { name: &cell.name, outcome });
-            match cell.subject {
-                Subject::Model(m) => {
-                    report.models.push(ModelRow::new(&experiment.models[m], done));
-                    trained.push(done);
-                }
-                Subject::Samples(m, s) => {
-                    let names = (&experiment.models[m].name, &experiment.samplers[s].name);
-                    report.grids[s].grids.push(Grid::read(names.0, names.1, done)?);
-                }
-                Subject::Value(m, s, v) => report.values[v].rows.push(ValueRow {
-                    model: &experiment.models[m].name,
-                    sampler: &experiment.samplers[s].name,
-                    values: numbers(done),
-                }),
+        let named =
+            firsts.iter().map(|(run, done)| (experiment.models[run.model].name.as_str(), *done));
+        report.curves = training::charts(named)?;
+        for (run, sampler, done) in &report.evidence.samples {
+            if firsts.iter().any(|(first, _)| first == run) {
+                let sampler = &experiment.samplers[*sampler].name;
+                report.shots.push(shot(&experiment.models[run.model].name, *run, sampler, *done)?);
             }
         }
-        report.settings = Settings::gather(experiment, &trained)?;
-        report.charts = charts(&report.models, &trained)?;
         Ok(report)
     }
 
     /// Writes `report.html`, `report.md` with its `files`, and `results.json`.
     pub(crate) fn write(&self, out: &Path) -> Result<()> {
         let files = out.join("files");
-        for grid in self.grids.iter().flat_map(|row| &row.grids).filter(|g| !g.png.is_empty()) {
-            save::atomic_bytes(&files.join(&grid.file), &grid.png)?;
-        }
-        for chart in &self.charts {
-            save::atomic_bytes(&files.join(&chart.file), chart.svg.as_bytes())?;
+        for section in sections::sections(self) {
+            for block in &section.blocks {
+                match block {
+                    Block::Charts(charts) => charts.iter().try_for_each(|chart| {
+                        let svg = chart.chart.to_svg();
+                        save::atomic_bytes(&files.join(&chart.file), svg.as_bytes())
+                    })?,
+                    Block::Grids(_, shots) => {
+                        shots.iter().filter(|shot| !shot.png.is_empty()).try_for_each(|shot| {
+                            save::atomic_bytes(&files.join(&shot.file), &shot.png)
+                        })?
+                    }
+                    _ => {}
+                }
+            }
         }
         let results = serde_json::to_string_pretty(&results::results(self))? + "\n";
         save::atomic_bytes(&out.join("results.json"), results.as_bytes())?;
@@ -154,23 +117,19 @@ impl<'a> Report<'a> {
         (!self.experiment.evidence).then_some("Plumbing run, not evidence")
     }
 
-    /// Cells without a result, and why.
-    fn missing(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.cells.iter().filter_map(|row| match row.outcome {
-            Outcome::Done(_) => None,
-            Outcome::Failed(reason) => Some((row.name, reason.as_str())),
-            Outcome::Skipped(reason) => Some((row.name, reason.as_str())),
-        })
+    /// A model's name, with its training seed where there are several.
+    fn name_of(&self, run: Run) -> String {
+        self.experiment.name_of(run)
     }
 
     /// Where the time went, in a sentence.
     fn time_line(&self) -> String {
-        let done = self.cells.iter().filter_map(|row| row.outcome.finished());
+        let done = self.cells.iter().filter_map(|(_, outcome)| outcome.finished());
         let (reused, fresh): (Vec<_>, Vec<_>) = done.partition(|done| done.reused);
         let sum = |part: &[&Finished]| part.iter().map(|done| done.record.seconds).sum::<f64>();
         let total = sum(&fresh) + sum(&reused);
         let mut line = format!(
-            "This run took {}; all its cells together took {}.",
+            "This run took {}; all its cells together took {}, some of it side by side.",
             text::seconds(self.seconds),
             text::seconds(total)
         );
@@ -182,75 +141,31 @@ impl<'a> Report<'a> {
     }
 }
 
-impl<'a> ModelRow<'a> {
-    fn new(model: &'a Model, done: Option<&'a Finished>) -> Self {
-        ModelRow {
-            name: &model.name,
-            about: &model.about,
-            summary: done.map(|done| &done.record.summary),
-            seconds: done.map(|done| done.record.seconds),
+/// The first training of every model.
+fn firsts<'a>(trained: &[(Run, Option<&'a Finished>)]) -> Vec<(Run, Option<&'a Finished>)> {
+    let mut firsts: Vec<(Run, Option<&Finished>)> = Vec::new();
+    for (run, done) in trained {
+        if firsts.iter().all(|(first, _)| first.model != run.model) {
+            firsts.push((*run, *done));
         }
     }
-
-    /// A number of the training's summary.
-    fn number(&self, name: &str) -> Option<f64> {
-        self.summary?.get(name)?.as_f64()
-    }
+    firsts
 }
 
-impl<'a> GridRow<'a> {
-    fn empty(sampler: &'a Sampler) -> Self {
-        let mut about = format!("{}, {} steps", sampler.sampler, sampler.steps);
-        if let Some(eta) = sampler.eta {
-            about += &format!(", eta {eta}");
-        }
-        if let Some(trajectory) = &sampler.trajectory {
-            about += &format!(", {trajectory} time steps");
-        }
-        GridRow { sampler: &sampler.name, about, grids: Vec::new() }
-    }
-}
-
-impl<'a> ValueTable<'a> {
-    fn empty(measure: &'a Measure) -> Self {
-        ValueTable { kind: measure.kind, reference: &measure.reference, rows: Vec::new() }
-    }
-
-    /// Names of the values, each once.
-    fn columns(&self) -> BTreeSet<&'a str> {
-        self.rows.iter().flat_map(|row| row.values.keys().copied()).collect()
-    }
-}
-
-impl<'a> Grid<'a> {
-    fn read(model: &'a str, sampler: &str, done: Option<&Finished>) -> Result<Self> {
-        let png = match done.map(|done| done.folder.join(GRID)) {
-            Some(path) => fs::read(&path).map_err(io_error(&path, "read"))?,
-            None => Vec::new(),
-        };
-        Ok(Grid {
-            model,
-            file: format!("{model}-{sampler}.png"),
-            png,
-            calls: done.and_then(|done| done.record.summary.get("network_calls")?.as_u64()),
-            seconds: done.map(|done| done.record.seconds),
-        })
-    }
-}
-
-/// The numbers a measure came to, without its times.
-fn numbers(done: Option<&Finished>) -> BTreeMap<&str, f64> {
-    let summary = done.and_then(|done| done.record.summary.as_object());
-    let fields = summary.into_iter().flatten().filter(|(name, _)| !text::is_time(name));
-    fields.filter_map(|(name, value)| Some((name.as_str(), value.as_f64()?))).collect()
-}
-
-fn charts(models: &[ModelRow], trained: &[Option<&Finished>]) -> Result<Vec<Chart>> {
-    let mut logs = Vec::new();
-    for (model, done) in models.iter().zip(trained) {
-        if let Some(done) = done {
-            logs.push((model.name, curves::read(&done.folder.join("run/log.jsonl"))?));
-        }
-    }
-    Ok(curves::charts(&logs))
+fn shot(model: &str, run: Run, sampler: &str, done: Option<&Finished>) -> Result<Shot> {
+    let png = match done.map(|done| done.folder.join(GRID)) {
+        Some(path) => fs::read(&path).map_err(io_error(&path, "read"))?,
+        None => Vec::new(),
+    };
+    let calls = done.and_then(|done| done.record.summary.get("network_calls")?.as_u64());
+    let calls = calls.map(|calls| format!(", {calls} network calls")).unwrap_or_default();
+    let time = done.map(|done| text::seconds(done.record.seconds) + &calls);
+    Ok(Shot {
+        model: model.to_string(),
+        seed: run.seed,
+        sampler: sampler.to_string(),
+        file: format!("{model}-{sampler}.png"),
+        png,
+        note: time.unwrap_or_default(),
+    })
 }

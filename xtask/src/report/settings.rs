@@ -28,7 +28,7 @@ impl Settings {
         for (model, done) in experiment.models.iter().zip(trained) {
             let table = match done {
                 Some(done) => resolved(done)?,
-                None => experiment.config_of(model)?,
+                None => experiment.config_of(model, 0)?,
             };
             models.push(flatten(&table));
         }
@@ -36,9 +36,10 @@ impl Settings {
     }
 
     fn compare(models: &[BTreeMap<String, String>]) -> Self {
-        // The run folder is an address, not a setting.
+        // The run folder is an address, and seeds are listed with the models.
+        let setting = |key: &&String| !["out", "seed"].contains(&key.as_str());
         let keys: BTreeSet<&String> =
-            models.iter().flat_map(BTreeMap::keys).filter(|key| *key != "out").collect();
+            models.iter().flat_map(BTreeMap::keys).filter(setting).collect();
         let mut settings = Settings::default();
         for key in keys {
             let of = |model: &BTreeMap<String, String>| model.get(key).cloned().unwrap_or_default();
@@ -65,10 +66,11 @@ mod tests {
 
     #[test]
     fn settings_are_shared_only_when_every_model_has_the_same() {
-        let a = flatten(&"seed = 0\nout = 'a'\n[o]\nkind = 'simple'".parse().unwrap());
-        let b = flatten(&"seed = 0\nout = 'b'\n[o]\nkind = 'sa'\nsteps = 2".parse().unwrap());
+        let a = flatten(&"seed = 0\nlr = 1\nout = 'a'\n[o]\nkind = 'simple'".parse().unwrap());
+        let b =
+            flatten(&"seed = 1\nlr = 1\nout = 'b'\n[o]\nkind = 'sa'\nsteps = 2".parse().unwrap());
         let settings = Settings::compare(&[a, b]);
-        assert_eq!(settings.shared, [("seed".into(), "0".into())]);
+        assert_eq!(settings.shared, [("lr".into(), "1".into())]);
         let keys: Vec<_> = settings.differing.iter().map(|(key, _)| key.as_str()).collect();
         assert_eq!(keys, ["o.kind", "o.steps"]);
         assert_eq!(settings.differing[1].1, ["", "2"]);

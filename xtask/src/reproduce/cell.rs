@@ -25,8 +25,8 @@ pub(crate) struct Record {
     pub(crate) name: String,
     /// Hash of everything its result depends on.
     pub(crate) key: String,
-    /// Key of the cell it started from.
-    pub(crate) input: Option<String>,
+    /// Keys of the cells it started from.
+    pub(crate) inputs: Vec<String>,
     /// The binary's answer to `--version`.
     pub(crate) version: String,
     /// The command line.
@@ -40,6 +40,7 @@ pub(crate) struct Record {
 }
 
 /// A cell with a result.
+#[derive(Clone)]
 pub(crate) struct Finished {
     /// The content of its `cell.json`.
     pub(crate) record: Record,
@@ -57,6 +58,8 @@ pub(crate) enum Outcome {
     Failed(String),
     /// Not begun, for this reason.
     Skipped(String),
+    /// Not asked for, and not there from an earlier run.
+    Absent,
 }
 
 impl Outcome {
@@ -64,33 +67,45 @@ impl Outcome {
     pub(crate) fn finished(&self) -> Option<&Finished> {
         match self {
             Outcome::Done(done) => Some(done),
-            Outcome::Failed(_) | Outcome::Skipped(_) => None,
+            Outcome::Failed(_) | Outcome::Skipped(_) | Outcome::Absent => None,
         }
     }
 }
 
-/// Runs `cell` on the result of its input, unless it has been run already. An error is one of
+/// Where and how cells are run.
+pub(crate) struct Bench<'a> {
+    /// The binaries.
+    pub(crate) binaries: &'a Binaries,
+    /// The folder whose `cells` they live in.
+    pub(crate) out: &'a Path,
+    /// Runs a cell even if it is finished.
+    pub(crate) force: bool,
+    /// Threads a cell may use.
+    pub(crate) threads: usize,
+}
+
+/// Runs `cell` on the results of its inputs, unless it has been run already. An error is one of
 /// the surroundings; a failure of the cell itself is an [`Outcome`].
-pub(crate) fn run(
-    cell: &Cell,
-    input: Option<&Finished>,
-    binaries: &Binaries,
-    out: &Path,
-    force: bool,
-    label: &str,
-) -> Result<Outcome> {
-    let version = binaries.version(cell.task.binary()).to_string();
-    let key = key(cell, input.map(|input| &input.record), &version)?;
-    let folder = out.join("cells").join(format!("{}-{key}", cell.name));
-    if !force && let Some(record) = finished(&folder, &key) {
+pub(crate) fn run(cell: &Cell, inputs: &[Finished], bench: &Bench) -> Result<Outcome> {
+    let (key, folder) = place(cell, inputs, bench)?;
+    if !bench.force
+        && let Some(record) = finished(&folder, &key)
+    {
         return Ok(Outcome::Done(Finished { record, folder, reused: true }));
     }
-    start_afresh(&folder)?;
-    cell.task.prepare(&folder)?;
-    let mut command = Command::new(binaries.path(cell.task.binary())?);
-    command.args(cell.task.arguments(&folder, input.map(|input| input.folder.as_path())));
+    let mut command = Command::new(bench.binaries.path(cell.task.binary())?);
+    command.env("RAYON_NUM_THREADS", bench.threads.to_string());
+    match cell.task.resume(&folder).filter(|_| !bench.force) {
+        Some(arguments) => command.args(arguments),
+        None => {
+            start_afresh(&folder)?;
+            cell.task.prepare(&folder)?;
+            let inputs: Vec<PathBuf> = inputs.iter().map(|input| input.folder.clone()).collect();
+            command.args(cell.task.arguments(&folder, &inputs))
+        }
+    };
     let (stdout, log) = (folder.join("summary.json"), folder.join("log.txt"));
-    let ended = process::run_logged(&mut command, &stdout, &log, label)?;
+    let ended = process::run_logged(&mut command, &stdout, &log)?;
     if !ended.status.success() {
         return Ok(Outcome::Failed(format!("{}\n{}", ended.status, process::tail(&log, 5))));
     }
@@ -101,10 +116,11 @@ pub(crate) fn run(
     let record = Record {
         name: cell.name.clone(),
         key,
-        input: input.map(|input| input.record.key.clone()),
-        version,
+        inputs: inputs.iter().map(|input| input.record.key.clone()).collect(),
+        version: bench.binaries.version(cell.task.binary()).to_string(),
         command: process::command_line(&command),
-        seconds: ended.seconds,
+        // A training that was resumed counts what it took before.
+        seconds: summary.get("seconds").and_then(Value::as_f64).unwrap_or(0.0).max(ended.seconds),
         summary,
         outputs,
     };
@@ -113,17 +129,34 @@ pub(crate) fn run(
     Ok(Outcome::Done(Finished { record, folder, reused: false }))
 }
 
-/// The first 16 digits of a hash of the cell's configuration, its binary, and its input.
-fn key(cell: &Cell, input: Option<&Record>, version: &str) -> Result<String> {
-    let file = match (cell.task.keyed_by(), input) {
-        (Some(file), Some(input)) => {
+/// The result of `cell`, if it has been run already.
+pub(crate) fn find(cell: &Cell, inputs: &[Finished], bench: &Bench) -> Result<Outcome> {
+    let (key, folder) = place(cell, inputs, bench)?;
+    Ok(match finished(&folder, &key) {
+        Some(record) => Outcome::Done(Finished { record, folder, reused: true }),
+        None => Outcome::Absent,
+    })
+}
+
+/// The key of a cell, and its folder.
+fn place(cell: &Cell, inputs: &[Finished], bench: &Bench) -> Result<(String, PathBuf)> {
+    let key = key(cell, inputs, bench.binaries.version(cell.task.binary()))?;
+    let folder = bench.out.join("cells").join(format!("{}-{key}", cell.name));
+    Ok((key, folder))
+}
+
+/// The first 16 digits of a hash of the cell's configuration, its binary, and its inputs.
+fn key(cell: &Cell, inputs: &[Finished], version: &str) -> Result<String> {
+    let mut keys = Vec::new();
+    for (i, Finished { record: input, .. }) in inputs.iter().enumerate() {
+        let file = cell.task.keyed_by().get(i).copied().flatten();
+        let hash = file.map(|file| {
             let hash = input.outputs.get(file);
-            Some(hash.with_context(|| format!("{} has no {file}", input.name))?)
-        }
-        _ => None,
-    };
-    let input = input.map(|input| &input.key);
-    let parts = (cell.task.binary(), version, cell.task.config()?, input, file);
+            hash.with_context(|| format!("{} has no {file}", input.name))
+        });
+        keys.push((&input.key, hash.transpose()?));
+    }
+    let parts = (cell.task.binary(), version, cell.task.config()?, keys);
     let mut key = hex(&Sha256::digest(serde_json::to_vec(&parts)?));
     key.truncate(16);
     Ok(key)

@@ -4,30 +4,36 @@ use candle_core::Tensor;
 use diff_models::pictures::{Grid, Pictures};
 use std::path::{Path, PathBuf};
 
-/// One PNG with all samples in reading order.
+/// One PNG with the first samples in reading order.
 pub struct GridSink {
     path: PathBuf,
     provenance: String,
     count: usize,
+    shown: usize,
     grid: Grid,
 }
 
 impl GridSink {
-    /// A grid of `count` samples at `path`.
+    /// A grid at `path` of the first `count` samples; those after them leave no trace in it.
     pub fn new(path: &Path, count: usize, provenance: &str) -> Self {
-        let grid = Grid::new(count, [0; 3]);
-        GridSink { path: path.to_path_buf(), provenance: provenance.to_string(), count, grid }
+        let (grid, provenance) = (Grid::new(count, [0; 3]), provenance.to_string());
+        GridSink { path: path.to_path_buf(), provenance, count, shown: 0, grid }
     }
 }
 
 impl ImageSink for GridSink {
     fn write(&mut self, indices: &[u64], x: &Tensor) -> Result<()> {
-        let pictures = Pictures::from_tensor(x)?;
+        let room = indices.len().min(self.count - self.shown);
+        if room == 0 {
+            return Ok(());
+        }
+        let pictures = Pictures::from_tensor(&x.narrow(0, 0, room)?)?;
         let [_, h, w, c] = pictures.shape;
-        if self.grid.is_empty() {
+        if self.shown == 0 {
             self.grid = Grid::new(self.count, [h, w, c]);
         }
-        (0..indices.len()).for_each(|i| self.grid.push(pictures.picture(i)));
+        (0..room).for_each(|i| self.grid.push(pictures.picture(i)));
+        self.shown += room;
         Ok(())
     }
 

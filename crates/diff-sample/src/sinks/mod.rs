@@ -22,12 +22,26 @@ pub trait ImageSink {
     fn finish(&mut self) -> Result<()>;
 }
 
+/// What is to be written besides the pictures, and how much.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Form<'a> {
+    /// Samples that will come.
+    pub count: usize,
+    /// The first so many are shown on a grid; all of them where there is no number.
+    pub grid: Option<usize>,
+    /// Text that is stored with the pictures.
+    pub provenance: &'a str,
+    /// Adds unquantised values (`.npz` only).
+    pub raw: bool,
+}
+
 /// The sink that a path asks for: `.png` a grid, `.npz` arrays, anything else a folder of
-/// pictures. `provenance` is stored with the pictures; `raw` adds unquantised values (npz only).
+/// pictures.
 ///
 /// # Errors
-/// When the folder cannot be made, or `raw` is asked of a form that cannot hold it.
-pub fn open(path: &Path, count: usize, provenance: &str, raw: bool) -> Result<Box<dyn ImageSink>> {
+/// When the folder cannot be made, or raw values are asked of a form that cannot hold them.
+pub fn open(path: &Path, form: Form) -> Result<Box<dyn ImageSink>> {
+    let Form { count, provenance, raw, .. } = form;
     let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
     let refuse_raw = || -> Result<()> {
         match raw {
@@ -44,7 +58,7 @@ pub fn open(path: &Path, count: usize, provenance: &str, raw: bool) -> Result<Bo
         Some("npz") => Box::new(NpzSink::create(path, count, provenance, raw)?),
         Some("png") => {
             refuse_raw()?;
-            Box::new(GridSink::new(path, count, provenance))
+            Box::new(GridSink::new(path, form.grid.unwrap_or(count).min(count), provenance))
         }
         _ => {
             refuse_raw()?;

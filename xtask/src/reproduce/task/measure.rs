@@ -1,47 +1,106 @@
-use super::{Task, sample::ARRAY, text};
-use crate::{finite::check_finite, reproduce::experiment::Measure};
+use super::{Task, sample::ARRAY, text, train::Trained};
+use crate::{
+    finite::check_finite,
+    reproduce::experiment::{Measure, MeasureKind, Taken},
+};
 use anyhow::{Result, bail};
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use toml::Value as Toml;
 
-/// Measures samples against a reference.
-pub(crate) struct MeasureSamples {
+/// Measures samples, a model or the classifier.
+pub(crate) struct Measuring {
     /// What to measure.
     pub(crate) measure: Measure,
-    /// How many samples there are.
+    /// How many samples there are to measure.
     pub(crate) images: u32,
+    /// The weights that the result is keyed by; of samples the key of their cell is enough.
+    keyed_by: Vec<Option<&'static str>>,
 }
 
-impl Task for MeasureSamples {
+impl Measuring {
+    /// The measure, on `images` samples where it is taken of samples.
+    pub(crate) fn new(measure: &Measure, images: u32) -> Self {
+        let own = match measure.kind.taken() {
+            Taken::Samples => Some(None),
+            Taken::Model => Some(Some(Trained::Denoiser.weights())),
+            Taken::Classifier => None,
+        };
+        let judge = measure.kind.judges().then(|| Some(Trained::Classifier.weights()));
+        let keyed_by = own.into_iter().chain(judge).collect();
+        Measuring { measure: measure.clone(), images, keyed_by }
+    }
+}
+
+impl Task for Measuring {
     fn binary(&self) -> &'static str {
         "diff-eval"
     }
 
     fn config(&self) -> Result<String> {
-        Ok(serde_json::to_string(&self.measure)?)
+        Ok(serde_json::to_string(&(self.measure.kind.name(), &self.measure.options))?)
     }
 
-    fn arguments(&self, folder: &Path, input: Option<&Path>) -> Vec<String> {
-        vec![
-            self.measure.kind.name().into(),
-            "--samples".into(),
-            text(input.unwrap_or(folder).join(ARRAY)),
-            "--reference".into(),
-            self.measure.reference.clone(),
-            "--json".into(),
-        ]
+    fn keyed_by(&self) -> &[Option<&'static str>] {
+        &self.keyed_by
     }
 
-    fn outputs(&self) -> &'static [&'static str] {
-        &[]
+    /// The classifier stands last among the inputs.
+    fn arguments(&self, folder: &Path, inputs: &[PathBuf]) -> Vec<String> {
+        let kind = self.measure.kind;
+        let mut arguments = vec![kind.name().to_string()];
+        let mut flag = |name: &str, value: String| {
+            arguments.extend([format!("--{name}"), value]);
+        };
+        let mut inputs = inputs.iter();
+        match kind.taken() {
+            Taken::Samples => {
+                let samples = inputs.next().map_or(folder, PathBuf::as_path);
+                flag("samples", text(samples.join(ARRAY)));
+            }
+            Taken::Model => {
+                let model = inputs.next().map_or(folder, PathBuf::as_path);
+                flag("checkpoint", text(model.join("run/model")));
+            }
+            Taken::Classifier => {}
+        }
+        if kind.judges() {
+            let classifier = inputs.next().map_or(folder, PathBuf::as_path);
+            flag("classifier", text(classifier.join("run/model")));
+        }
+        for (name, value) in &self.measure.options {
+            let value = match value {
+                Toml::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            flag(name, value);
+        }
+        if kind == MeasureKind::Gap {
+            flag("name", "model".into());
+        }
+        arguments.push("--json".into());
+        arguments
+    }
+
+    fn outputs(&self) -> Vec<&'static str> {
+        Vec::new()
     }
 
     fn check(&self, _folder: &Path, summary: &Value) -> Result<()> {
         check_finite(summary, "")?;
         let images = summary.get("images").and_then(Value::as_u64);
-        if images != Some(u64::from(self.images)) {
+        if self.measure.kind.taken() == Taken::Samples && images != Some(u64::from(self.images)) {
             bail!("expected {} images to be measured, diff-eval reports {summary}", self.images);
         }
         Ok(())
+    }
+
+    fn evaluations(&self) -> Option<f64> {
+        let of = |name: &str| self.measure.whole(name).unwrap_or(0) as f64;
+        Some(match self.measure.kind {
+            MeasureKind::Gap => of("num") * (of("start") - 1.0).max(0.0),
+            MeasureKind::Bounds => of("num") * 999.0,
+            MeasureKind::Pixels | MeasureKind::Fd | MeasureKind::Floor => 0.0,
+        })
     }
 }

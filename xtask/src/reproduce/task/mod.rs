@@ -4,25 +4,25 @@ mod measure;
 mod sample;
 mod train;
 
-pub(crate) use measure::MeasureSamples;
+pub(crate) use measure::Measuring;
 pub(crate) use sample::{DrawSamples, GRID};
-pub(crate) use train::TrainModel;
+pub(crate) use train::{TrainModel, Trained};
 
 use anyhow::Result;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// One call of one binary.
-pub(crate) trait Task {
+pub(crate) trait Task: Send + Sync {
     /// The binary.
     fn binary(&self) -> &'static str;
 
     /// All that determines the result, apart from its inputs and the binary: canonical JSON.
     fn config(&self) -> Result<String>;
 
-    /// A file of the input cell whose content belongs to the key, beside the input's own key.
-    fn keyed_by(&self) -> Option<&'static str> {
-        None
+    /// For every input, a file of it whose content belongs to the key, beside the input's own key.
+    fn keyed_by(&self) -> &[Option<&'static str>] {
+        &[]
     }
 
     /// Writes what the binary has to find in `folder`.
@@ -30,14 +30,23 @@ pub(crate) trait Task {
         Ok(())
     }
 
-    /// The arguments for a run in `folder`, on the input cell's folder.
-    fn arguments(&self, folder: &Path, input: Option<&Path>) -> Vec<String>;
+    /// The arguments for a run in `folder`, on the folders of the input cells.
+    fn arguments(&self, folder: &Path, inputs: &[PathBuf]) -> Vec<String>;
+
+    /// The arguments to go on with what an interrupted run left in `folder`, if that can be done.
+    fn resume(&self, _folder: &Path) -> Option<Vec<String>> {
+        None
+    }
 
     /// The files it leaves, relative to its folder.
-    fn outputs(&self) -> &'static [&'static str];
+    fn outputs(&self) -> Vec<&'static str>;
 
     /// Refuses a result that is empty or not finite. `summary` is what the binary printed.
     fn check(&self, folder: &Path, summary: &Value) -> Result<()>;
+
+    /// Network evaluations of single pictures, for an estimate of its cost; none for training,
+    /// which the trainer estimates itself.
+    fn evaluations(&self) -> Option<f64>;
 }
 
 fn text(path: PathBuf) -> String {

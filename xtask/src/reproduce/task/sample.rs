@@ -1,9 +1,12 @@
-use super::{Task, text, train::WEIGHTS};
+use super::{Task, text, train::Trained};
 use crate::reproduce::experiment::{Sampler, Samples};
 use anyhow::{Result, bail};
 use diff_core::save::io_error;
 use serde_json::Value;
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// Draws samples from a trained model.
 pub(crate) struct DrawSamples {
@@ -11,12 +14,22 @@ pub(crate) struct DrawSamples {
     pub(crate) sampler: Sampler,
     /// How many, and which.
     pub(crate) samples: Samples,
+    /// The model's weights, which the result is keyed by.
+    pub(crate) weights: [Option<&'static str>; 1],
 }
 
-/// The pictures side by side.
+/// The first pictures side by side.
 pub(crate) const GRID: &str = "samples.png";
-/// The pictures as an array.
+/// All pictures as an array.
 pub(crate) const ARRAY: &str = "samples.npz";
+
+impl DrawSamples {
+    /// Samples of a denoiser.
+    pub(crate) fn new(sampler: &Sampler, samples: &Samples) -> Self {
+        let weights = [Some(Trained::Denoiser.weights())];
+        DrawSamples { sampler: sampler.clone(), samples: samples.clone(), weights }
+    }
+}
 
 impl Task for DrawSamples {
     fn binary(&self) -> &'static str {
@@ -27,14 +40,14 @@ impl Task for DrawSamples {
         Ok(serde_json::to_string(&(&self.sampler, &self.samples))?)
     }
 
-    fn keyed_by(&self) -> Option<&'static str> {
-        Some(WEIGHTS)
+    fn keyed_by(&self) -> &[Option<&'static str>] {
+        &self.weights
     }
 
-    fn arguments(&self, folder: &Path, input: Option<&Path>) -> Vec<String> {
-        let checkpoint = input.unwrap_or(folder).join("run/model");
+    fn arguments(&self, folder: &Path, inputs: &[PathBuf]) -> Vec<String> {
+        let model = inputs.first().map(PathBuf::as_path).unwrap_or(folder);
         let mut pairs = vec![
-            ("--checkpoint", text(checkpoint)),
+            ("--checkpoint", text(model.join("run/model"))),
             ("--sampler", self.sampler.sampler.clone()),
             ("--steps", self.sampler.steps.to_string()),
         ];
@@ -48,6 +61,7 @@ impl Task for DrawSamples {
             ("--num", self.samples.num.to_string()),
             ("--batch", self.samples.batch.to_string()),
             ("--seed", self.samples.seed.to_string()),
+            ("--grid", self.samples.grid.to_string()),
             ("--out", text(folder.join(GRID))),
             ("--out", text(folder.join(ARRAY))),
         ]);
@@ -57,8 +71,8 @@ impl Task for DrawSamples {
         arguments
     }
 
-    fn outputs(&self) -> &'static [&'static str] {
-        &[GRID, ARRAY]
+    fn outputs(&self) -> Vec<&'static str> {
+        vec![GRID, ARRAY]
     }
 
     fn check(&self, folder: &Path, summary: &Value) -> Result<()> {
@@ -74,5 +88,9 @@ impl Task for DrawSamples {
             }
         }
         Ok(())
+    }
+
+    fn evaluations(&self) -> Option<f64> {
+        Some(f64::from(self.samples.num) * f64::from(self.sampler.steps))
     }
 }

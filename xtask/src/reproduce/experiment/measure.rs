@@ -1,0 +1,121 @@
+//! What is measured, of what.
+
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use toml::Value;
+
+/// Something to measure.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Measure {
+    /// diff-eval's command.
+    pub(crate) kind: MeasureKind,
+    /// Its name in cells and tables, where it is not that of its kind.
+    #[serde(default)]
+    pub(crate) name: Option<String>,
+    /// Further flags of the command, without their dashes.
+    #[serde(default)]
+    pub(crate) options: BTreeMap<String, Value>,
+    /// The training seeds it is taken of, where they are not all.
+    #[serde(default)]
+    pub(crate) seeds: Vec<u64>,
+}
+
+/// The commands of diff-eval that an experiment may call.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum MeasureKind {
+    /// Plain statistics of pixels.
+    Pixels,
+    /// Fréchet distance and classifier score in the features of the experiment's classifier.
+    Fd,
+    /// What real pictures score, and what a model would that only memorises.
+    Floor,
+    /// The accumulated estimation gap along a model's own trajectories.
+    Gap,
+    /// The total gap and the three numbers of SA-DPM's Theorem 2.
+    Bounds,
+}
+
+/// What a measure is taken of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// Samples of a model by a sampler.
+    Samples,
+    /// A model.
+    Model,
+    /// The classifier alone.
+    Classifier,
+}
+
+impl MeasureKind {
+    /// Its name on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            MeasureKind::Pixels => "pixels",
+            MeasureKind::Fd => "fd",
+            MeasureKind::Floor => "floor",
+            MeasureKind::Gap => "gap",
+            MeasureKind::Bounds => "bounds",
+        }
+    }
+
+    /// What it is taken of.
+    pub(crate) fn taken(self) -> Taken {
+        match self {
+            MeasureKind::Pixels | MeasureKind::Fd => Taken::Samples,
+            MeasureKind::Gap | MeasureKind::Bounds => Taken::Model,
+            MeasureKind::Floor => Taken::Classifier,
+        }
+    }
+
+    /// Whether it needs the experiment's classifier.
+    pub(crate) fn judges(self) -> bool {
+        matches!(self, MeasureKind::Fd | MeasureKind::Floor)
+    }
+
+    /// What it tells and what it does not, for readers of a report.
+    pub(crate) fn about(self) -> &'static str {
+        match self {
+            MeasureKind::Pixels => {
+                "Plain statistics of grey values. They see pictures that are too dark, too flat \
+                 or all alike; they do not see whether a picture shows a digit. They are not an \
+                 FID, nor a substitute for one."
+            }
+            MeasureKind::Fd => {
+                "Fréchet distance between Gaussians fitted to the features of samples and of \
+                 training pictures (lower is better), and the classifier score, the formula of \
+                 the Inception score (higher is better). The features are those of a small \
+                 classifier trained on the training pictures: these numbers are no FID and no IS, \
+                 and compare with nothing outside this report. Intervals: where the same number \
+                 of other samples would fall, 95 % (bootstrap)."
+            }
+            MeasureKind::Floor => {
+                "What real pictures score: held-out ones, and training pictures drawn again and \
+                 again, as a model would that only memorises. A distance near the latter is no \
+                 proof of quality by itself."
+            }
+            MeasureKind::Gap => {
+                "The accumulated estimation gap of SA-DPM (section 3.1) along the model's own \
+                 trajectories from noised training pictures: the same pictures and noise for all \
+                 models. Smaller is better."
+            }
+            MeasureKind::Bounds => {
+                "The total gap of Theorem 1 and the three numbers that Theorem 2 of SA-DPM orders, \
+                 means over pictures."
+            }
+        }
+    }
+}
+
+impl Measure {
+    /// Its name in cells and tables.
+    pub(crate) fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or(self.kind.name())
+    }
+
+    /// A whole-number option.
+    pub(crate) fn whole(&self, name: &str) -> Option<u64> {
+        self.options.get(name)?.as_integer()?.try_into().ok()
+    }
+}
