@@ -110,6 +110,19 @@ fn exactly_n_pictures_in_every_form_and_single_ones_again() {
 }
 
 #[test]
+fn a_grid_may_show_the_first_pictures_only() {
+    let folder = trained();
+    json(folder, &format!("{DDIM} --num 5 --out %/five.png --json"));
+    json(folder, &format!("{DDIM} --num 12 --batch 4 --grid 5 --out %/first.png --json"));
+    assert_eq!(read_png(&folder.join("first.png")), read_png(&folder.join("five.png")));
+    json(folder, &format!("{DDIM} --num 5 --grid 64 --out %/all.png --json"));
+    assert_eq!(read_png(&folder.join("all.png")), read_png(&folder.join("five.png")));
+    let refused = run(folder, &format!("{DDIM} --num 5 --grid 0 --out %/none.png"));
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("grid"));
+}
+
+#[test]
 fn samples_are_measured_against_the_held_out_digits() {
     let folder = trained();
     json(folder, &format!("{DDIM} --num 20 --out %/m.npz --json"));
