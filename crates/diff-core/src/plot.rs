@@ -2,17 +2,21 @@
 //! colour-blind readers can tell apart (Okabe & Ito), and a different dash for every repeat.
 
 mod axis;
+mod band;
 
-use axis::Axis;
+pub use axis::Axis;
 use std::fmt::Write;
 
-/// A named line.
+/// A named line, and how sure it is.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Series {
     /// Its name in the legend.
     pub name: String,
     /// Its points (x, y), joined in this order; a point that cannot be drawn breaks the line.
     pub points: Vec<(f64, f64)>,
+    /// Intervals (x, low, high) around it, drawn translucent below all lines; may be empty. On a
+    /// logarithmic axis an interval that begins at or below 0 reaches down to the frame.
+    pub band: Vec<(f64, f64, f64)>,
 }
 
 /// A chart of one or more lines.
@@ -32,13 +36,35 @@ pub struct LineChart {
     pub series: Vec<Series>,
 }
 
-const WIDTH: f64 = 760.0;
-const TOP: f64 = 48.0;
-const BOTTOM: f64 = 352.0;
-const LEFT: f64 = 84.0;
-const RIGHT: f64 = 736.0;
-/// Where the first row of the legend stands, below the name of the horizontal axis.
-const LEGEND: f64 = 418.0;
+/// A chart without heading and legend, for a page that has its own, and narrow, so that its text
+/// can still be read on a telephone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bare {
+    /// The drawing.
+    pub svg: String,
+    /// Where values are on it, from left to right.
+    pub x: Axis,
+    /// Where values are on it, from the bottom up.
+    pub y: Axis,
+}
+
+/// Where the frame stands on the page.
+struct Size {
+    width: f64,
+    font: f64,
+    left: f64,
+    right: f64,
+    top: f64,
+    bottom: f64,
+}
+
+const FULL: Size =
+    Size { width: 760.0, font: 13.0, left: 84.0, right: 736.0, top: 48.0, bottom: 352.0 };
+const BARE: Size =
+    Size { width: 440.0, font: 14.0, left: 78.0, right: 418.0, top: 12.0, bottom: 262.0 };
+/// From the frame down to the name of the horizontal axis, and to the first row of the legend.
+const X_LABEL: f64 = 43.0;
+const LEGEND: f64 = 66.0;
 const LEGEND_ROW: f64 = 22.0;
 const COLOURS: [&str; 7] =
     ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"];
@@ -48,55 +74,82 @@ const MOST_POINTS: usize = 1500;
 
 impl LineChart {
     /// The chart as one `<svg>` element. Text is escaped; a chart without a drawable point is an
-    /// empty frame.
+    /// empty frame. All that is drawn of series i stands in elements with `data-series="i"`.
     pub fn to_svg(&self) -> String {
-        let points = || self.series.iter().flat_map(|series| &series.points);
-        let drawable = |value: f64, log: bool| value.is_finite() && (!log || value > 0.0);
-        let shown =
-            || points().filter(|(x, y)| drawable(*x, self.x_log) && drawable(*y, self.y_log));
-        let x = Axis::around(shown().map(|p| p.0), self.x_log, false, LEFT, RIGHT);
-        let y = Axis::around(shown().map(|p| p.1), self.y_log, true, BOTTOM, TOP);
-        let legend = self.legend();
-        let height = legend.bottom + 10.0;
-        let mut svg = format!(
-            r##"<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" font-family="system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif" font-size="13" fill="#333">
+        let style = "font-size=\"16\" font-weight=\"600\" fill=\"#111\"";
+        let title = escape(&self.title);
+        let heading = format!("<text x=\"{}\" y=\"28\" {style}>{title}</text>\n", FULL.left);
+        let legend = self.legend(&FULL);
+        let (x, y) = self.axes(&FULL);
+        let drawing = heading + &self.drawing(&FULL, &x, &y) + &legend.svg;
+        self.document(&FULL, legend.bottom, &drawing)
+    }
+
+    /// The same without heading and legend.
+    pub fn to_bare(&self) -> Bare {
+        let (x, y) = self.axes(&BARE);
+        let drawing = self.drawing(&BARE, &x, &y);
+        Bare { svg: self.document(&BARE, BARE.bottom + X_LABEL, &drawing), x, y }
+    }
+
+    fn document(&self, size: &Size, bottom: f64, drawing: &str) -> String {
+        let Size { width, font, .. } = size;
+        let height = bottom + 10.0;
+        format!(
+            r##"<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {width} {height}" width="{width}" height="{height}" font-family="system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif" font-size="{font}" fill="#333">
 <title>{title}</title>
-<rect width="{WIDTH}" height="{height}" fill="#fff"/>
-<text x="{LEFT}" y="28" font-size="16" font-weight="600" fill="#111">{title}</text>
+<rect width="{width}" height="{height}" fill="#fff"/>
+{drawing}</svg>
 "##,
             title = escape(&self.title),
-        );
-        svg += &self.frame(&x, &y);
-        for (i, series) in self.series.iter().enumerate() {
-            svg += &line(i, series, &x, &y);
-        }
-        svg += &legend.svg;
-        svg += "</svg>\n";
-        svg
+        )
+    }
+
+    fn drawing(&self, size: &Size, x: &Axis, y: &Axis) -> String {
+        let series = || self.series.iter().enumerate();
+        let bands: String = series().map(|(i, s)| group(i, &band::area(&s.band, x, y))).collect();
+        let lines: String = series().map(|(i, s)| group(i, &line(i, s, x, y))).collect();
+        self.frame(size, x, y) + &bands + &lines
+    }
+
+    fn axes(&self, size: &Size) -> (Axis, Axis) {
+        let drawable = |value: f64, log: bool| value.is_finite() && (!log || value > 0.0);
+        let line = self.series.iter().flat_map(|series| series.points.iter().copied());
+        let band = self.series.iter().flat_map(|series| &series.band);
+        let band = band.flat_map(|&(x, low, high)| [(x, low), (x, high)]);
+        let shown: Vec<(f64, f64)> = line
+            .chain(band)
+            .filter(|(x, y)| drawable(*x, self.x_log) && drawable(*y, self.y_log))
+            .collect();
+        let Size { left, right, top, bottom, .. } = *size;
+        let x = Axis::around(shown.iter().map(|p| p.0), self.x_log, false, left, right);
+        let y = Axis::around(shown.iter().map(|p| p.1), self.y_log, true, bottom, top);
+        (x, y)
     }
 
     /// Grid, tick labels and axis names.
-    fn frame(&self, x: &Axis, y: &Axis) -> String {
-        let mut grid = String::from("<g stroke=\"#e4e4e4\">\n");
+    fn frame(&self, size: &Size, x: &Axis, y: &Axis) -> String {
+        let Size { left, right, top, bottom, .. } = *size;
+        let mut grid = String::from("<g class=\"grid\" stroke=\"#e4e4e4\">\n");
         let mut labels = String::new();
         for (at, label) in x.ticks() {
-            grid += &format!("<path d=\"M{at:.1} {TOP}V{BOTTOM}\"/>\n");
-            let base = BOTTOM + 19.0;
+            grid += &format!("<path d=\"M{at:.1} {top}V{bottom}\"/>\n");
+            let base = bottom + 19.0;
             labels += &format!(
                 "<text x=\"{at:.1}\" y=\"{base}\" text-anchor=\"middle\">{label}</text>\n"
             );
         }
         for (at, label) in y.ticks() {
-            grid += &format!("<path d=\"M{LEFT} {at:.1}H{RIGHT}\"/>\n");
-            let (end, base) = (LEFT - 8.0, at + 4.5);
+            grid += &format!("<path d=\"M{left} {at:.1}H{right}\"/>\n");
+            let (end, base) = (left - 8.0, at + 4.5);
             labels +=
                 &format!("<text x=\"{end}\" y=\"{base:.1}\" text-anchor=\"end\">{label}</text>\n");
         }
-        let (centre, below) = ((LEFT + RIGHT) / 2.0, BOTTOM + 43.0);
-        let middle = (TOP + BOTTOM) / 2.0;
+        let (centre, below) = ((left + right) / 2.0, bottom + X_LABEL);
+        let middle = (top + bottom) / 2.0;
         format!(
             r##"{grid}</g>
-<path d="M{LEFT} {TOP}V{BOTTOM}H{RIGHT}" fill="none" stroke="#777"/>
+<path d="M{left} {top}V{bottom}H{right}" fill="none" stroke="#777"/>
 {labels}<text x="{centre}" y="{below}" text-anchor="middle">{x_label}</text>
 <text x="18" y="{middle}" text-anchor="middle" transform="rotate(-90 18 {middle})">{y_label}</text>
 "##,
@@ -106,24 +159,24 @@ impl LineChart {
     }
 
     /// Names of the lines in rows below the chart; nothing for a single line without a name.
-    fn legend(&self) -> Legend {
+    fn legend(&self, size: &Size) -> Legend {
+        let Size { left: start, right, bottom, .. } = *size;
         let mut svg = String::new();
-        let (mut left, mut base) = (LEFT, LEGEND);
+        let (mut left, mut base) = (start, bottom + LEGEND);
         for (i, series) in self.series.iter().enumerate().filter(|(_, s)| !s.name.is_empty()) {
             // Proportional type: 7.5 units a character is on the wide side at this size.
             let width = 40.0 + 7.5 * series.name.chars().count() as f64;
-            if left > LEFT && left + width > RIGHT {
-                (left, base) = (LEFT, base + LEGEND_ROW);
+            if left > start && left + width > right {
+                (left, base) = (start, base + LEGEND_ROW);
             }
             let (stroke, middle, text) = (stroke(i), base - 4.5, left + 32.0);
-            let _ = write!(
-                svg,
-                "<path d=\"M{left:.1} {middle}h26\" {stroke}/>\n<text x=\"{text:.1}\" y=\"{base}\">{}</text>\n",
-                escape(&series.name)
-            );
+            let key = format!("<path d=\"M{left:.1} {middle}h26\" {stroke}/>\n");
+            svg += &group(i, &key);
+            let _ =
+                writeln!(svg, "<text x=\"{text:.1}\" y=\"{base}\">{}</text>", escape(&series.name));
             left += width + 12.0;
         }
-        let bottom = if svg.is_empty() { BOTTOM + 43.0 } else { base };
+        let bottom = if svg.is_empty() { bottom + X_LABEL } else { base };
         Legend { svg, bottom }
     }
 }
@@ -134,6 +187,24 @@ struct Legend {
     bottom: f64,
 }
 
+/// What is drawn of a series, under its colour; nothing if nothing is.
+fn group(index: usize, drawing: &str) -> String {
+    if drawing.is_empty() {
+        return String::new();
+    }
+    format!("<g data-series=\"{index}\" color=\"{}\">\n{drawing}</g>\n", colour(index))
+}
+
+/// The colour of the series at `index`.
+pub fn colour(index: usize) -> &'static str {
+    COLOURS[index % COLOURS.len()]
+}
+
+/// The dashes of the series at `index`, as `stroke-dasharray` takes them; empty for a solid line.
+pub fn dashes(index: usize) -> &'static str {
+    DASHES[index / COLOURS.len() % DASHES.len()]
+}
+
 fn line(index: usize, series: &Series, x: &Axis, y: &Axis) -> String {
     let stroke = stroke(index);
     let (mut path, mut dots) = (String::new(), String::new());
@@ -142,9 +213,9 @@ fn line(index: usize, series: &Series, x: &Axis, y: &Axis) -> String {
         match run.as_slice() {
             [] => {}
             [(x, y)] => {
-                let colour = COLOURS[index % COLOURS.len()];
-                dots +=
-                    &format!("<circle cx=\"{x:.2}\" cy=\"{y:.2}\" r=\"3\" fill=\"{colour}\"/>\n");
+                dots += &format!(
+                    "<circle cx=\"{x:.2}\" cy=\"{y:.2}\" r=\"3\" fill=\"currentColor\"/>\n"
+                );
             }
             many => {
                 for (i, (x, y)) in many.iter().enumerate() {
@@ -167,9 +238,9 @@ fn line(index: usize, series: &Series, x: &Axis, y: &Axis) -> String {
     path + &dots
 }
 
-/// At most about [`MOST_POINTS`] of the points: of every bucket the lowest and the highest y, so
-/// that spikes survive, besides the first and the last point.
-fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+/// At most about 1,500 of the points: of every bucket the lowest and the highest y, so
+/// that spikes survive, besides the first and the last point. These are the points that are drawn.
+pub fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     if points.len() <= MOST_POINTS {
         return points.to_vec();
     }
@@ -185,13 +256,13 @@ fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     kept.into_iter().map(|i| points[i]).collect()
 }
 
+/// Attributes of a line inside its [`group`].
 fn stroke(index: usize) -> String {
-    let colour = COLOURS[index % COLOURS.len()];
-    let dash = match DASHES[index / COLOURS.len() % DASHES.len()] {
+    let dash = match dashes(index) {
         "" => String::new(),
         dash => format!(" stroke-dasharray=\"{dash}\""),
     };
-    format!("fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"{dash}")
+    format!("fill=\"none\" stroke=\"currentColor\" stroke-width=\"2\"{dash}")
 }
 
 /// Text for an XML element or attribute; characters that XML forbids become U+FFFD.
@@ -218,7 +289,7 @@ mod tests {
     fn chart(points: Vec<(f64, f64)>) -> LineChart {
         LineChart {
             title: "a < b & \"c\"".into(),
-            series: vec![Series { name: "one\u{0}".into(), points }],
+            series: vec![Series { name: "one\u{0}".into(), points, ..Series::default() }],
             ..LineChart::default()
         }
     }
@@ -276,13 +347,45 @@ mod tests {
                 let d = path.split('"').nth(1).unwrap().replace(['M', 'L'], " ");
                 let numbers: Vec<f64> = d.split_whitespace().map(|n| n.parse().unwrap()).collect();
                 for pair in numbers.chunks(2) {
-                    assert!((LEFT..=RIGHT).contains(&pair[0]) && (TOP..=BOTTOM).contains(&pair[1]));
+                    assert!((FULL.left..=FULL.right).contains(&pair[0]));
+                    assert!((FULL.top..=FULL.bottom).contains(&pair[1]));
                 }
                 assert!(
                     numbers.chunks(2).collect::<Vec<_>>().windows(2).all(|w| w[1][1] < w[0][1])
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_bare_chart_has_neither_heading_nor_legend_and_the_same_lines() {
+        let full = chart(vec![(1.0, 1.0), (2.0, 4.0)]);
+        let Bare { svg, x, y } = full.to_bare();
+        assert!(svg.contains("<title>a &lt; b") && !svg.contains("font-weight"));
+        assert_eq!(
+            (count(&svg, "data-series=\"0\""), count(&full.to_svg(), "data-series")),
+            (1, 2)
+        );
+        let drawn = format!("M{:.2} {:.2}L", x.place(1.0).unwrap(), y.place(1.0).unwrap());
+        assert!(svg.contains(&drawn), "{drawn} is not in {svg}");
+    }
+
+    #[test]
+    fn the_axes_make_room_for_bands_and_bands_lie_below_all_lines() {
+        let mut chart = chart(vec![(1.0, 1.0), (2.0, 1.5)]);
+        chart.series.push(Series {
+            band: vec![(1.0, -9.0, 2.0), (2.0, 1.0, 7.0)],
+            ..chart.series[0].clone()
+        });
+        let Bare { x, y, .. } = chart.to_bare();
+        assert!((x.low, x.high) == (1.0, 2.0) && y.low < -9.0 && y.high > 7.0);
+        let svg = chart.to_svg();
+        assert!(svg.find("fill-opacity").unwrap() < svg.find("linejoin").unwrap());
+        let band = svg.lines().position(|line| line.contains("fill-opacity")).unwrap();
+        assert!(svg.lines().nth(band - 1).unwrap().contains("data-series=\"1\""));
+        chart.y_log = true;
+        assert!(chart.to_bare().y.low > -1.0, "what a logarithmic axis cannot show takes no room");
+        assert_eq!(count(&chart.to_svg(), "fill-opacity"), 1);
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl Table {
             (Some(x), Some(y)) => (0..self.len()).map(|i| (x.real(i), y.real(i))).collect(),
             _ => Vec::new(),
         };
-        Series { name: name.to_string(), points }
+        Series { name: name.to_string(), points, ..Series::default() }
     }
 
     /// `{"name": [values]}`; values that JSON has no number for are null.

@@ -52,13 +52,16 @@ pub(crate) fn charts(logs: &[(&str, Vec<Line>)]) -> Vec<Chart> {
         let series = logs.iter().map(|(name, lines)| Series {
             name: name.to_string(),
             points: smooth(&points(lines, simple)),
+            ..Series::default()
         });
         charts.push(chart("loss.svg", "Simple loss of every model, smoothed", series.collect()));
     }
     for (name, lines) in logs {
         let raw = points(lines, |line| line.loss);
-        let smoothed = Series { name: "smoothed".into(), points: smooth(&raw) };
-        let series = vec![Series { name: "as logged".into(), points: raw }, smoothed];
+        let smoothed =
+            Series { name: "smoothed".into(), points: smooth(&raw), ..Series::default() };
+        let series =
+            vec![Series { name: "as logged".into(), points: raw, ..Series::default() }, smoothed];
         charts.push(chart(&format!("loss-{name}.svg"), &format!("Loss of {name}"), series));
     }
     charts

@@ -1,12 +1,18 @@
 //! One axis of a chart: from values to places on the page, and where its ticks are.
 
 /// Values `low..=high` (their logarithms to base 10 if `log`) on the page from `start` to `end`.
-pub(super) struct Axis {
-    low: f64,
-    high: f64,
-    log: bool,
-    start: f64,
-    end: f64,
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Axis {
+    /// The value, or its logarithm, at `start`.
+    pub low: f64,
+    /// The value, or its logarithm, at `end`.
+    pub high: f64,
+    /// Whether the axis is logarithmic.
+    pub log: bool,
+    /// Where it begins, in the units of the drawing.
+    pub start: f64,
+    /// Where it ends.
+    pub end: f64,
 }
 
 impl Axis {
@@ -38,7 +44,7 @@ impl Axis {
     }
 
     /// Where a value stands on the page; `None` if it has no place on this axis.
-    pub(super) fn place(&self, value: f64) -> Option<f64> {
+    pub fn place(&self, value: f64) -> Option<f64> {
         let value = if self.log { value.log10() } else { value };
         // Axes wider than the largest f64 have no places.
         Some(self.place_on_scale(value)).filter(|place| place.is_finite())
