@@ -26,7 +26,7 @@ pub(crate) struct Chart {
     /// What it shows.
     pub(crate) alt: String,
     /// The drawing.
-    pub(crate) svg: String,
+    pub(crate) drawing: LineChart,
 }
 
 /// Reads the lines of a log that are about training steps; a number that is not finite is an error
@@ -68,17 +68,16 @@ pub(crate) fn charts(logs: &[(&str, Vec<Line>)]) -> Vec<Chart> {
 }
 
 fn chart(file: &str, title: &str, series: Vec<Series>) -> Chart {
-    let svg = LineChart {
+    let drawing = LineChart {
         title: title.to_string(),
         x_label: "step".into(),
         y_label: "loss".into(),
         x_log: false,
         y_log: true,
         series,
-    }
-    .to_svg();
+    };
     let alt = format!("Line chart: {title}, by training step");
-    Chart { file: file.to_string(), alt, svg }
+    Chart { file: file.to_string(), alt, drawing }
 }
 
 /// The noise-prediction error, which every objective logs and which alone compares between them.

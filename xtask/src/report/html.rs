@@ -1,19 +1,23 @@
 //! The report as one page that needs nothing else: style, pictures and drawings are inside.
 
-use super::{Grid, GridRow, Report, ValueTable, base64, text};
+use super::{
+    GridRow, Report, ValueTable, chart,
+    grids::{self, Picture},
+    page,
+    table::{Td, table},
+    text::{self, escape},
+};
 use crate::reproduce::Outcome;
-
-const STYLE: &str = include_str!("style.css");
 
 /// The whole page.
 pub(crate) fn render(report: &Report) -> String {
-    let title = escape(&report.experiment.title);
     let banner = report
         .banner()
         .map(|banner| format!("<p class=\"banner\">{banner}</p>\n"))
         .unwrap_or_default();
     let about = escape(report.experiment.about.trim());
     let sections = [
+        ("Without a result", missing(report)),
         ("Samples", samples(report)),
         ("Training", training(report)),
         ("Measured values", values(report)),
@@ -21,19 +25,7 @@ pub(crate) fn render(report: &Report) -> String {
         ("Wall times", times(report)),
         ("Machine and versions", machine(report)),
     ];
-    let sections: String = sections
-        .iter()
-        .filter(|(_, body)| !body.is_empty())
-        .map(|(heading, body)| format!("<section>\n<h2>{heading}</h2>\n{body}</section>\n"))
-        .collect();
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
-         <header>\n<h1>{title}</h1>\n{banner}<p>{about}</p>\n</header>\n<main>\n{}{sections}\
-         </main>\n</body>\n</html>\n",
-        missing(report)
-    )
+    page::render(&report.experiment.title, &format!("{banner}<p>{about}</p>\n"), &sections)
 }
 
 fn missing(report: &Report) -> String {
@@ -41,49 +33,28 @@ fn missing(report: &Report) -> String {
         .missing()
         .map(|(name, reason)| format!("<b>{}</b><pre>{}</pre>\n", escape(name), escape(reason)))
         .collect();
-    if items.is_empty() {
-        return items;
-    }
-    format!(
-        "<section>\n<h2>Without a result</h2>\n<div class=\"missing\">\n{items}</div>\n</section>\n"
-    )
+    if items.is_empty() { items } else { format!("<div class=\"missing\">\n{items}</div>\n") }
 }
 
 fn samples(report: &Report) -> String {
-    let rows: String = report.grids.iter().map(grid_row).collect();
+    let samplers: Vec<(&str, &str)> =
+        report.grids.iter().map(|row| (row.sampler, row.about.as_str())).collect();
+    let seed = report.experiment.sample.seed;
+    let pictures: Vec<Picture> = report.grids.iter().flat_map(|row| pictures(row, seed)).collect();
     format!(
-        "<p class=\"quiet\">{} images a cell, seed {}; the same place in two grids is the same \
-         seed.</p>\n{rows}",
-        report.experiment.sample.num, report.experiment.sample.seed
+        "<p class=\"quiet\">{} images a cell, seed {seed}; the same place in two grids is the same \
+         seed.</p>\n{}",
+        report.experiment.sample.num,
+        grids::figure(&samplers, &pictures)
     )
 }
 
-fn grid_row(row: &GridRow) -> String {
-    let figures: String = row.grids.iter().map(|grid| figure(grid, row.sampler)).collect();
-    format!(
-        "<h3>{} <span>{}</span></h3>\n<div class=\"grids\">\n{figures}</div>\n",
-        escape(row.sampler),
-        escape(&row.about)
-    )
-}
-
-fn figure(grid: &Grid, sampler: &str) -> String {
-    let picture = if grid.png.is_empty() {
-        "<div class=\"none\">no samples</div>".to_string()
-    } else {
-        format!(
-            "<img alt=\"Samples of {} by {}\" src=\"data:image/png;base64,{}\">",
-            escape(grid.model),
-            escape(sampler),
-            base64::encode(&grid.png)
-        )
-    };
-    let calls = grid.calls.map(|calls| format!(", {calls} network calls")).unwrap_or_default();
-    let time = grid.seconds.map(|s| format!(" {}{calls}", text::seconds(s))).unwrap_or_default();
-    format!(
-        "<figure>{picture}<figcaption><b>{}</b>{time}</figcaption></figure>\n",
-        escape(grid.model)
-    )
+fn pictures<'a>(row: &'a GridRow, seed: u64) -> impl Iterator<Item = Picture<'a>> {
+    row.grids.iter().map(move |grid| {
+        let calls = grid.calls.map(|calls| format!(", {calls} network calls")).unwrap_or_default();
+        let note = grid.seconds.map(|s| text::seconds(s) + &calls).unwrap_or_default();
+        Picture { model: grid.model, sampler: row.sampler, seed, png: &grid.png, note }
+    })
 }
 
 fn training(report: &Report) -> String {
@@ -102,17 +73,8 @@ fn training(report: &Report) -> String {
         })
         .collect();
     let heading = ["model", "parameters", "steps", "last loss", "time", "what"];
-    let charts: String = report
-        .charts
-        .iter()
-        .map(|chart| format!("<figure>{}</figure>\n", inline(&chart.svg)))
-        .collect();
+    let charts: String = report.charts.iter().map(|chart| chart::figure(&chart.drawing)).collect();
     format!("{}<div class=\"charts\">\n{charts}</div>\n", table(&heading, &rows))
-}
-
-/// An SVG document as an element of a page: from its `<svg` on.
-fn inline(svg: &str) -> &str {
-    svg.find("<svg").map_or("", |start| &svg[start..])
 }
 
 fn values(report: &Report) -> String {
@@ -192,86 +154,4 @@ fn machine(report: &Report) -> String {
     let rows: Vec<Vec<Td>> =
         facts.chain(versions).map(|(name, fact)| vec![Td::Word(name), Td::Prose(fact)]).collect();
     table(&["", ""], &rows)
-}
-
-/// A cell of a table.
-enum Td {
-    /// Never broken over lines.
-    Word(String),
-    /// Right-aligned.
-    Number(String),
-    /// Broken where there is no room.
-    Prose(String),
-}
-
-impl Td {
-    fn class(&self) -> &'static str {
-        match self {
-            Td::Word(_) => "",
-            Td::Number(_) => " class=\"number\"",
-            Td::Prose(_) => " class=\"wrap\"",
-        }
-    }
-
-    fn render(&self) -> String {
-        let (Td::Word(text) | Td::Number(text) | Td::Prose(text)) = self;
-        format!("<td{}>{}</td>", self.class(), escape(text))
-    }
-}
-
-/// A table that scrolls sideways where it does not fit.
-fn table(heading: &[&str], rows: &[Vec<Td>]) -> String {
-    let head: String = heading
-        .iter()
-        .enumerate()
-        .map(|(i, name)| {
-            let column = rows.first().and_then(|row| row.get(i));
-            let class = match column {
-                Some(Td::Number(_)) => " class=\"number\"",
-                _ => "",
-            };
-            format!("<th{class} scope=\"col\">{}</th>", escape(name))
-        })
-        .collect();
-    let head = match heading.iter().all(|name| name.is_empty()) {
-        true => String::new(),
-        false => format!("<thead><tr>{head}</tr></thead>\n"),
-    };
-    let body: String = rows
-        .iter()
-        .map(|row| format!("<tr>{}</tr>\n", row.iter().map(Td::render).collect::<String>()))
-        .collect();
-    format!("<div class=\"scroll\"><table>\n{head}<tbody>\n{body}</tbody>\n</table></div>\n")
-}
-
-/// Text as it may stand in an element or in a quoted attribute.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out += "&amp;",
-            '<' => out += "&lt;",
-            '>' => out += "&gt;",
-            '"' => out += "&quot;",
-            _ => out.push(c),
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_cannot_become_markup() {
-        assert_eq!(escape(r#"<a b="&">"#), "&lt;a b=&quot;&amp;&quot;&gt;");
-        let rows = vec![vec![Td::Number("<1".into())]];
-        assert!(table(&["n"], &rows).contains("<td class=\"number\">&lt;1</td>"));
-    }
-
-    #[test]
-    fn a_drawing_loses_its_xml_declaration() {
-        assert_eq!(inline("<?xml version=\"1.0\"?>\n<svg></svg>"), "<svg></svg>");
-    }
 }

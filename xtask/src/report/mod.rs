@@ -1,11 +1,15 @@
 //! The report of an experiment: gathered once, then written as a page, as Markdown and as data.
 
 mod base64;
+mod chart;
 pub(crate) mod curves;
+mod grids;
 mod html;
 mod markdown;
+mod page;
 mod results;
 mod settings;
+mod table;
 mod text;
 
 use crate::{
@@ -140,7 +144,7 @@ impl<'a> Report<'a> {
             save::atomic_bytes(&files.join(&grid.file), &grid.png)?;
         }
         for chart in &self.charts {
-            save::atomic_bytes(&files.join(&chart.file), chart.svg.as_bytes())?;
+            save::atomic_bytes(&files.join(&chart.file), chart.drawing.to_svg().as_bytes())?;
         }
         let results = serde_json::to_string_pretty(&results::results(self))? + "\n";
         save::atomic_bytes(&out.join("results.json"), results.as_bytes())?;

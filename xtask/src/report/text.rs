@@ -49,6 +49,21 @@ pub(crate) fn is_time(name: &str) -> bool {
     name.contains("second")
 }
 
+/// Text as it may stand in an element or in a quoted attribute.
+pub(crate) fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out += "&amp;",
+            '<' => out += "&lt;",
+            '>' => out += "&gt;",
+            '"' => out += "&quot;",
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,5 +87,10 @@ mod tests {
     #[test]
     fn long_times_are_in_minutes() {
         assert_eq!((seconds(59.94), seconds(125.2)), ("59.9 s".into(), "2 min 05 s".into()));
+    }
+
+    #[test]
+    fn text_cannot_become_markup() {
+        assert_eq!(escape(r#"<a b="&">"#), "&lt;a b=&quot;&amp;&quot;&gt;");
     }
 }

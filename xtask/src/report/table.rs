@@ -1,0 +1,69 @@
+//! Tables of a page.
+
+use super::text::escape;
+
+/// A cell of a table.
+pub(crate) enum Td {
+    /// Never broken over lines.
+    Word(String),
+    /// Right-aligned.
+    Number(String),
+    /// Broken where there is no room.
+    Prose(String),
+}
+
+impl Td {
+    fn class(&self) -> &'static str {
+        match self {
+            Td::Word(_) => "",
+            Td::Number(_) => " class=\"number\"",
+            Td::Prose(_) => " class=\"wrap\"",
+        }
+    }
+
+    fn render(&self) -> String {
+        let (Td::Word(text) | Td::Number(text) | Td::Prose(text)) = self;
+        format!("<td{}>{}</td>", self.class(), escape(text))
+    }
+}
+
+/// Columns from which on the first one stays in sight while the others scroll.
+const WIDE: usize = 4;
+
+/// A table that scrolls sideways where it does not fit; a heading of nothing but empty names is
+/// left out.
+pub(crate) fn table(heading: &[&str], rows: &[Vec<Td>]) -> String {
+    let head: String = heading
+        .iter()
+        .enumerate()
+        .map(|(i, name)| {
+            let column = rows.first().and_then(|row| row.get(i));
+            let class = match column {
+                Some(Td::Number(_)) => " class=\"number\"",
+                _ => "",
+            };
+            format!("<th{class} scope=\"col\">{}</th>", escape(name))
+        })
+        .collect();
+    let head = match heading.iter().all(|name| name.is_empty()) {
+        true => String::new(),
+        false => format!("<thead><tr>{head}</tr></thead>\n"),
+    };
+    let body: String = rows
+        .iter()
+        .map(|row| format!("<tr>{}</tr>\n", row.iter().map(Td::render).collect::<String>()))
+        .collect();
+    let class = if heading.len() >= WIDE { " class=\"wide\"" } else { "" };
+    format!("<div class=\"scroll\"><table{class}>\n{head}<tbody>\n{body}</tbody>\n</table></div>\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_cannot_become_markup() {
+        let rows = vec![vec![Td::Number("<1".into())]];
+        assert!(table(&["n"], &rows).contains("<td class=\"number\">&lt;1</td>"));
+    }
+}
