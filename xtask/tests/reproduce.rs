@@ -2,13 +2,11 @@
 
 #![cfg(test)]
 
+mod common;
+
+use common::{Place, stderr};
 use serde_json::Value;
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Output},
-};
-use tempfile::TempDir;
+use std::{fs, path::PathBuf};
 
 /// Cells of the quick experiment: two models, two samplers, one measure.
 const CELLS: [&str; 10] = [
@@ -24,43 +22,14 @@ const CELLS: [&str; 10] = [
     "pixels-sa2-ddim-10",
 ];
 
-/// A place to run the quick experiment again and again.
-struct Place(TempDir);
-
 impl Place {
-    fn new() -> Self {
-        Place(tempfile::tempdir().unwrap())
-    }
-
-    fn out(&self) -> PathBuf {
-        self.0.path().join("out folder")
-    }
-
-    fn run(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
-        let fake = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake");
-        Command::new(env!("CARGO_BIN_EXE_xtask"))
-            .args(["reproduce", "--quick", "--bin-dir"])
-            .arg(fake)
-            .arg("--out")
-            .arg(self.out())
-            .args(arguments)
-            .env("FAKE_CALLS", self.0.path().join("calls"))
-            .envs(environment.iter().copied())
-            .output()
-            .unwrap()
-    }
-
     /// Runs, expects success, and gives the number of binaries that were called.
     fn calls(&self, arguments: &[&str], environment: &[(&str, &str)]) -> usize {
-        let calls = self.0.path().join("calls");
+        let calls = self.calls_file();
         let _ = fs::remove_file(&calls);
         let output = self.run(arguments, environment);
         assert!(output.status.success(), "{}", stderr(&output));
         fs::read_to_string(&calls).map_or(0, |text| text.lines().count())
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.out().join(name)).unwrap()
     }
 
     fn results(&self) -> Value {
@@ -75,10 +44,6 @@ impl Place {
         });
         found.next().unwrap()
     }
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[test]
