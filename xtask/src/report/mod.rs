@@ -2,6 +2,7 @@
 
 mod base64;
 mod chart;
+pub(crate) mod compare;
 pub(crate) mod curves;
 mod grids;
 mod html;

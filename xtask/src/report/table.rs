@@ -21,9 +21,19 @@ impl Td {
         }
     }
 
-    fn render(&self) -> String {
+    /// What it says.
+    pub(crate) fn text(&self) -> &str {
         let (Td::Word(text) | Td::Number(text) | Td::Prose(text)) = self;
-        format!("<td{}>{}</td>", self.class(), escape(text))
+        text
+    }
+
+    /// Whether it is right-aligned.
+    pub(crate) fn is_number(&self) -> bool {
+        matches!(self, Td::Number(_))
+    }
+
+    fn render(&self) -> String {
+        format!("<td{}>{}</td>", self.class(), escape(self.text()))
     }
 }
 
@@ -38,10 +48,7 @@ pub(crate) fn table(heading: &[&str], rows: &[Vec<Td>]) -> String {
         .enumerate()
         .map(|(i, name)| {
             let column = rows.first().and_then(|row| row.get(i));
-            let class = match column {
-                Some(Td::Number(_)) => " class=\"number\"",
-                _ => "",
-            };
+            let class = if column.is_some_and(Td::is_number) { " class=\"number\"" } else { "" };
             format!("<th{class} scope=\"col\">{}</th>", escape(name))
         })
         .collect();

@@ -239,7 +239,7 @@ fn find(name: &str) -> Result<PathBuf> {
     if name.ends_with(".toml") {
         return Ok(PathBuf::from(name));
     }
-    let folder = workspace::root().join("xtask/experiments");
+    let folder = folder();
     let known = list(&folder)?;
     if !known.iter().any(|known| known == name) {
         let hint = config::nearest(name, known.iter().map(String::as_str));
@@ -250,8 +250,13 @@ fn find(name: &str) -> Result<PathBuf> {
     Ok(folder.join(format!("{name}.toml")))
 }
 
+/// Where the project's experiments are.
+pub(crate) fn folder() -> PathBuf {
+    workspace::root().join("xtask/experiments")
+}
+
 /// The experiments of a folder, by name.
-fn list(folder: &Path) -> Result<Vec<String>> {
+pub(crate) fn list(folder: &Path) -> Result<Vec<String>> {
     let entries = fs::read_dir(folder).map_err(io_error(folder, "list"))?;
     let mut names: Vec<String> = entries
         .filter_map(|entry| {
@@ -274,7 +279,7 @@ mod tests {
 
     #[test]
     fn every_experiment_of_the_project_is_sound() {
-        for name in list(&workspace::root().join("xtask/experiments")).unwrap() {
+        for name in list(&folder()).unwrap() {
             let experiment = Experiment::load(&name, &[]).unwrap();
             assert_eq!(experiment.name, name);
         }
