@@ -114,8 +114,8 @@ impl Comparison {
     }
 }
 
-/// A value in a line of text.
-fn name(place: &Place, key: Option<&str>) -> String {
+/// A place, or a value there, in a line of text.
+pub(super) fn name(place: &Place, key: Option<&str>) -> String {
     let Place { model, sampler, measure, of } = place;
     let words = [model, sampler, measure, of].map(String::as_str);
     let words = words.into_iter().chain(key).filter(|word| !word.is_empty());

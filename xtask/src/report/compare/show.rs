@@ -1,6 +1,9 @@
-//! A comparison as text and as a page: the same tables, told once.
+//! A comparison as text and as a page.
 
-use super::differences::{Comparison, Row};
+use super::{
+    differences::{self, Comparison, Pair, Row},
+    read::Place,
+};
 use crate::report::{
     page,
     table::{Td, table},
@@ -17,7 +20,12 @@ struct Part {
 /// The comparison for a terminal.
 pub(super) fn text(comparison: &Comparison) -> String {
     let mut out = lines(comparison).join("\n") + "\n";
-    for Part { heading, columns, rows } in parts(comparison) {
+    for Part { heading, columns, rows } in
+        std::iter::once(values(comparison)).chain(differences(comparison))
+    {
+        if rows.is_empty() {
+            continue;
+        }
         out += &format!("\n{heading}\n\n{}", aligned(&columns, &rows));
     }
     out
@@ -28,10 +36,10 @@ pub(super) fn page(comparison: &Comparison) -> String {
     let [a, b] = &comparison.experiments;
     let header: String =
         lines(comparison).iter().map(|line| format!("<p>{}</p>\n", escape(line))).collect();
-    let sections: Vec<(&str, String)> = parts(comparison)
-        .into_iter()
-        .map(|part| (part.heading, table(&part.columns, &part.rows)))
-        .collect();
+    let rest = differences(comparison).into_iter();
+    let rest = rest.map(|part| (part.heading, table(&part.columns, &part.rows)));
+    let sections: Vec<(&str, String)> =
+        std::iter::once(("Values", value_tables(comparison))).chain(rest).collect();
     page::render(&format!("{a} and {b}, compared"), &header, &sections)
 }
 
@@ -48,7 +56,8 @@ fn lines(comparison: &Comparison) -> Vec<String> {
     vec![line("A", 0), line("B", 1), outcome]
 }
 
-fn parts(comparison: &Comparison) -> Vec<Part> {
+/// What sets the runs apart beside their values.
+fn differences(comparison: &Comparison) -> Vec<Part> {
     let [a, b] = &comparison.only_in;
     let only = a.iter().map(|name| ("A", name)).chain(b.iter().map(|name| ("B", name)));
     let only = only.map(|(run, name)| vec![Td::Word(run.into()), Td::Prose(name.clone())]);
@@ -59,7 +68,6 @@ fn parts(comparison: &Comparison) -> Vec<Part> {
         rows: rows.iter().map(cells).collect(),
     };
     let parts = [
-        values(comparison),
         Part { heading: "Only in one", columns: vec!["run", "what"], rows: only.collect() },
         differing("Settings that differ", &comparison.settings),
         differing("Cells that differ", &comparison.cells),
@@ -71,18 +79,32 @@ fn parts(comparison: &Comparison) -> Vec<Part> {
 
 fn values(comparison: &Comparison) -> Part {
     let rows = comparison.values.iter().map(|pair| {
-        let place = &pair.place;
-        let key = text::words(&pair.key);
-        let words = [&place.model, &place.sampler, &place.measure, &place.of, &key];
-        let numbers = [Some(pair.a), Some(pair.b), Some(pair.difference), pair.ratio];
-        let numbers = numbers.map(|number| Td::Number(text::optional(number)));
-        words.into_iter().cloned().map(Td::Word).chain(numbers).collect()
+        let Place { model, sampler, measure, of } = &pair.place;
+        let words = [model, sampler, measure, of].map(|word| Td::Word(word.clone()));
+        words.into_iter().chain(numbers(pair)).collect()
     });
-    Part {
-        heading: "Values",
-        columns: vec!["model", "sampler", "measure", "of", "value", "A", "B", "B - A", "B / A"],
-        rows: rows.collect(),
-    }
+    let columns = ["model", "sampler", "measure", "of"].into_iter().chain(NUMBERS).collect();
+    Part { heading: "Values", columns, rows: rows.collect() }
+}
+
+/// The values in a narrow table a place, for a telephone.
+fn value_tables(comparison: &Comparison) -> String {
+    let groups = comparison.values.chunk_by(|a, b| a.place == b.place);
+    let tables = groups.filter_map(|group| {
+        let place = &group.first()?.place;
+        let heading = escape(&differences::name(place, None));
+        let rows: Vec<Vec<Td>> = group.iter().map(numbers).collect();
+        Some(format!("<h3>{heading}</h3>\n{}", table(&NUMBERS, &rows)))
+    });
+    tables.collect()
+}
+
+const NUMBERS: [&str; 5] = ["value", "A", "B", "B - A", "B / A"];
+
+fn numbers(pair: &Pair) -> Vec<Td> {
+    let numbers = [Some(pair.a), Some(pair.b), Some(pair.difference), pair.ratio];
+    let numbers = numbers.map(|number| Td::Number(text::optional(number)));
+    std::iter::once(Td::Word(text::words(&pair.key))).chain(numbers).collect()
 }
 
 fn cells(row: &Row) -> Vec<Td> {
