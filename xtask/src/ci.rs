@@ -4,7 +4,9 @@ use crate::{readme, workspace};
 use anyhow::{Context, Result, bail};
 use diff_core::save::io_error;
 use std::{
-    env, fs,
+    env,
+    ffi::OsStr,
+    fs,
     path::Path,
     process::{self, Command, Stdio},
     time::Instant,
@@ -24,6 +26,7 @@ pub(crate) fn run() -> Result<()> {
     let out = env::temp_dir().join(format!("diff-ci-{}", process::id()));
     let mut times = Vec::new();
     install_components()?;
+    install_browser();
     let result = run_stages(stages(&root, &text, &out)?, &mut times);
     // The pictures of a passing run are of no use to anyone; a failed run's logs are.
     if result.is_ok() && out.exists() {
@@ -89,20 +92,53 @@ fn install_components() -> Result<()> {
     Ok(())
 }
 
+/// The browsers that the tests of the report look for; see `tests/browser.rs`.
+const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
+
+/// Adds a browser where there is none and the system lets us; otherwise says that the report will
+/// not be tried in one.
+fn install_browser() {
+    let there = |name| succeeds(program(name, &["--version"]));
+    if env::var_os("CHROME").is_some() || BROWSERS.into_iter().any(there) {
+        return;
+    }
+    let update = ["update", "-qq"];
+    let install = ["install", "-qq", "-y", "--no-install-recommends", "chromium"];
+    let apt = |arguments: &[&str]| {
+        let mut command = program("apt-get", arguments);
+        command.env("DEBIAN_FRONTEND", "noninteractive");
+        succeeds(command)
+    };
+    let installed = is_root() && apt(&update) && apt(&install);
+    if !installed {
+        eprintln!(
+            "no browser, and none could be installed (that takes root and apt-get): the report \
+             is not tried in one"
+        );
+    }
+}
+
+fn is_root() -> bool {
+    let output = program("id", &["-u"]).output();
+    output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
 fn succeeds(mut command: Command) -> bool {
     command.stdin(Stdio::null()).stdout(Stdio::null()).status().is_ok_and(|s| s.success())
 }
 
-fn cargo(arguments: &[&str]) -> Command {
-    let mut command = Command::new(workspace::cargo());
+fn program(name: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
+    let mut command = Command::new(name);
     command.args(arguments);
     command
 }
 
+fn cargo(arguments: &[&str]) -> Command {
+    program(workspace::cargo(), arguments)
+}
+
 fn shell(line: &str) -> Command {
-    let mut command = Command::new("sh");
-    command.args(["-c", line]);
-    command
+    program("sh", &["-c", line])
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 mod ci;
 mod finite;
+mod list;
 mod machine;
 mod process;
 mod readme;
@@ -25,6 +26,10 @@ struct Args {
 enum Command {
     /// Train, sample and measure what an experiment asks for, then write its report.
     Reproduce(reproduce::Args),
+    /// List the experiments.
+    List(list::Args),
+    /// Compare the results of two runs.
+    Report(report::compare::Args),
     /// Run every check that a change must pass, and print the seconds each one took.
     Ci,
 }
@@ -32,6 +37,8 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Args::parse().command {
         Command::Reproduce(args) => reproduce::run(&args),
+        Command::List(args) => list::run(&args),
+        Command::Report(args) => report::compare::run(&args),
         Command::Ci => ci::run(),
     };
     diff_core::cli::exit(result)

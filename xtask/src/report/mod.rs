@@ -3,6 +3,7 @@
 mod base64;
 mod blocks;
 mod chart;
+pub(crate) mod compare;
 pub(crate) mod curves;
 mod evidence;
 mod findings;

@@ -139,6 +139,7 @@
     drawing.addEventListener("pointerdown", point);
     drawing.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && hide());
     drawing.addEventListener("blur", hide);
+    addEventListener("resize", hide);
     drawing.addEventListener("focus", () => drawing.matches(":focus-visible") && show(at));
     drawing.addEventListener("keydown", (event) => {
       const leap = Math.max(1, Math.round(stops.length / 10));

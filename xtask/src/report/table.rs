@@ -37,6 +37,11 @@ impl Td {
         }
     }
 
+    /// Whether it is right-aligned.
+    pub(crate) fn is_number(&self) -> bool {
+        matches!(self, Td::Number(_))
+    }
+
     fn render(&self) -> String {
         format!("<td{}>{}</td>", self.class(), escape(self.text()))
     }
@@ -53,10 +58,7 @@ pub(crate) fn table(heading: &[&str], rows: &[Vec<Td>]) -> String {
         .enumerate()
         .map(|(i, name)| {
             let column = rows.first().and_then(|row| row.get(i));
-            let class = match column {
-                Some(Td::Number(_)) => " class=\"number\"",
-                _ => "",
-            };
+            let class = if column.is_some_and(Td::is_number) { " class=\"number\"" } else { "" };
             format!("<th{class} scope=\"col\">{}</th>", escape(name))
         })
         .collect();

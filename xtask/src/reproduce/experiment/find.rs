@@ -13,7 +13,7 @@ pub(crate) fn find(name: &str) -> Result<PathBuf> {
     if name.ends_with(".toml") {
         return Ok(PathBuf::from(name));
     }
-    let folder = workspace::root().join("xtask/experiments");
+    let folder = folder();
     let known = list(&folder)?;
     if !known.iter().any(|known| known == name) {
         let hint = config::nearest(name, known.iter().map(String::as_str));
@@ -22,6 +22,11 @@ pub(crate) fn find(name: &str) -> Result<PathBuf> {
         bail!(Error::argument("EXPERIMENT", name, expected));
     }
     Ok(folder.join(format!("{name}.toml")))
+}
+
+/// Where the project's experiments are.
+pub(crate) fn folder() -> PathBuf {
+    workspace::root().join("xtask/experiments")
 }
 
 /// The experiments of a folder, by name.

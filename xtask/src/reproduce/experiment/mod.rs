@@ -5,7 +5,8 @@ mod find;
 mod measure;
 mod tables;
 
-pub(crate) use find::find;
+use find::find;
+pub(crate) use find::{folder, list};
 pub(crate) use measure::{Measure, MeasureKind, Taken};
 pub(crate) use tables::flatten;
 

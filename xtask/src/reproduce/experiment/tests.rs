@@ -1,5 +1,4 @@
-use super::{find::list, *};
-use crate::workspace;
+use super::*;
 
 fn set(overrides: &[&str]) -> Result<Experiment> {
     let overrides: Vec<_> = overrides.iter().map(|s| s.to_string()).collect();
@@ -8,7 +7,7 @@ fn set(overrides: &[&str]) -> Result<Experiment> {
 
 #[test]
 fn every_experiment_of_the_project_is_sound() {
-    for name in list(&workspace::root().join("xtask/experiments")).unwrap() {
+    for name in list(&folder()).unwrap() {
         let experiment = Experiment::load(&name, &[]).unwrap();
         assert_eq!(experiment.name, name);
     }
