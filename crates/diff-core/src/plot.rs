@@ -50,6 +50,12 @@ impl LineChart {
     /// The chart as one `<svg>` element. Text is escaped; a chart without a drawable point is an
     /// empty frame.
     pub fn to_svg(&self) -> String {
+        let (body, height) = self.body();
+        page(&body, height)
+    }
+
+    /// What stands on the page, and how much of its height that takes.
+    fn body(&self) -> (String, f64) {
         let points = || self.series.iter().flat_map(|series| &series.points);
         let drawable = |value: f64, log: bool| value.is_finite() && (!log || value > 0.0);
         let shown =
@@ -59,8 +65,7 @@ impl LineChart {
         let legend = self.legend();
         let height = legend.bottom + 10.0;
         let mut svg = format!(
-            r##"<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" font-family="system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif" font-size="13" fill="#333">
-<title>{title}</title>
+            r##"<title>{title}</title>
 <rect width="{WIDTH}" height="{height}" fill="#fff"/>
 <text x="{LEFT}" y="28" font-size="16" font-weight="600" fill="#111">{title}</text>
 "##,
@@ -71,8 +76,7 @@ impl LineChart {
             svg += &line(i, series, &x, &y);
         }
         svg += &legend.svg;
-        svg += "</svg>\n";
-        svg
+        (svg, height)
     }
 
     /// Grid, tick labels and axis names.
@@ -126,6 +130,24 @@ impl LineChart {
         let bottom = if svg.is_empty() { BOTTOM + 43.0 } else { base };
         Legend { svg, bottom }
     }
+}
+
+/// Charts one below the other, as one `<svg>` element.
+pub fn stacked(charts: &[LineChart]) -> String {
+    let (mut content, mut height) = (String::new(), 0.0);
+    for (body, own) in charts.iter().map(LineChart::body) {
+        content += &format!("<g transform=\"translate(0 {height})\">\n{body}</g>\n");
+        height += own;
+    }
+    page(&content, height)
+}
+
+fn page(content: &str, height: f64) -> String {
+    format!(
+        r##"<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" font-family="system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif" font-size="13" fill="#333">
+{content}</svg>
+"##
+    )
 }
 
 struct Legend {
@@ -232,6 +254,26 @@ mod tests {
         let svg = chart(vec![(0.0, 1.0), (1.0, 2.0)]).to_svg();
         assert!(svg.contains("<title>a &lt; b &amp; &quot;c&quot;</title>"), "{svg}");
         assert!(!svg.contains('\u{0}') && svg.contains("one\u{fffd}"));
+    }
+
+    #[test]
+    fn charts_stand_below_each_other_on_one_page() {
+        let one = chart(vec![(0.0, 1.0), (1.0, 2.0)]);
+        let height = |svg: &str| {
+            svg.split("height=\"")
+                .nth(1)
+                .unwrap()
+                .split('"')
+                .next()
+                .unwrap()
+                .parse::<f64>()
+                .unwrap()
+        };
+        let (single, both) = (one.to_svg(), stacked(&[one.clone(), one]));
+        assert_eq!(height(&both), 2.0 * height(&single));
+        assert!(both.contains(&format!("translate(0 {})", height(&single))));
+        assert_eq!((count(&both, "<svg"), count(&both, "</svg>")), (1, 1));
+        assert_eq!((count(&both, "linejoin"), count(&both, "<g"), count(&both, "</g>")), (2, 4, 4));
     }
 
     #[test]
