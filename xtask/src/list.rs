@@ -100,7 +100,7 @@ mod tests {
         assert!(quick.report.is_some());
         let text = table(&[quick]);
         let line = text.lines().nth(1).unwrap().split_whitespace().collect::<Vec<_>>();
-        assert_eq!(line[..6], ["quick", "2", "2", "10", "no", "yes"]);
+        assert_eq!(line[..6], ["quick", "2", "2", "18", "no", "yes"]);
     }
 
     #[test]

@@ -76,33 +76,33 @@ impl LineChart {
     /// The chart as one `<svg>` element. Text is escaped; a chart without a drawable point is an
     /// empty frame. All that is drawn of series i stands in elements with `data-series="i"`.
     pub fn to_svg(&self) -> String {
+        let (body, height) = self.body();
+        page(&FULL, height, &body)
+    }
+
+    /// The same without heading and legend.
+    pub fn to_bare(&self) -> Bare {
+        let (x, y) = self.axes(&BARE);
+        let (body, height) = self.sheet(&BARE, BARE.bottom + X_LABEL, &self.drawing(&BARE, &x, &y));
+        Bare { svg: page(&BARE, height, &body), x, y }
+    }
+
+    /// What stands on the page, and how much of its height that takes.
+    fn body(&self) -> (String, f64) {
         let style = "font-size=\"16\" font-weight=\"600\" fill=\"#111\"";
         let title = escape(&self.title);
         let heading = format!("<text x=\"{}\" y=\"28\" {style}>{title}</text>\n", FULL.left);
         let legend = self.legend(&FULL);
         let (x, y) = self.axes(&FULL);
         let drawing = heading + &self.drawing(&FULL, &x, &y) + &legend.svg;
-        self.document(&FULL, legend.bottom, &drawing)
+        self.sheet(&FULL, legend.bottom, &drawing)
     }
 
-    /// The same without heading and legend.
-    pub fn to_bare(&self) -> Bare {
-        let (x, y) = self.axes(&BARE);
-        let drawing = self.drawing(&BARE, &x, &y);
-        Bare { svg: self.document(&BARE, BARE.bottom + X_LABEL, &drawing), x, y }
-    }
-
-    fn document(&self, size: &Size, bottom: f64, drawing: &str) -> String {
-        let Size { width, font, .. } = size;
-        let height = bottom + 10.0;
-        format!(
-            r##"<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {width} {height}" width="{width}" height="{height}" font-family="system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif" font-size="{font}" fill="#333">
-<title>{title}</title>
-<rect width="{width}" height="{height}" fill="#fff"/>
-{drawing}</svg>
-"##,
-            title = escape(&self.title),
-        )
+    /// A drawing on white ground, and its height.
+    fn sheet(&self, size: &Size, bottom: f64, drawing: &str) -> (String, f64) {
+        let (width, height, title) = (size.width, bottom + 10.0, escape(&self.title));
+        let ground = format!("<rect width=\"{width}\" height=\"{height}\" fill=\"#fff\"/>");
+        (format!("<title>{title}</title>\n{ground}\n{drawing}"), height)
     }
 
     fn drawing(&self, size: &Size, x: &Axis, y: &Axis) -> String {
@@ -179,6 +179,25 @@ impl LineChart {
         let bottom = if svg.is_empty() { bottom + X_LABEL } else { base };
         Legend { svg, bottom }
     }
+}
+
+/// Charts one below the other, as one `<svg>` element.
+pub fn stacked(charts: &[LineChart]) -> String {
+    let (mut content, mut height) = (String::new(), 0.0);
+    for (body, own) in charts.iter().map(LineChart::body) {
+        content += &format!("<g transform=\"translate(0 {height})\">\n{body}</g>\n");
+        height += own;
+    }
+    page(&FULL, height, &content)
+}
+
+fn page(size: &Size, height: f64, content: &str) -> String {
+    let Size { width, font, .. } = size;
+    format!(
+        r##"<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {width} {height}" width="{width}" height="{height}" font-family="system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif" font-size="{font}" fill="#333">
+{content}</svg>
+"##
+    )
 }
 
 struct Legend {
@@ -303,6 +322,26 @@ mod tests {
         let svg = chart(vec![(0.0, 1.0), (1.0, 2.0)]).to_svg();
         assert!(svg.contains("<title>a &lt; b &amp; &quot;c&quot;</title>"), "{svg}");
         assert!(!svg.contains('\u{0}') && svg.contains("one\u{fffd}"));
+    }
+
+    #[test]
+    fn charts_stand_below_each_other_on_one_page() {
+        let one = chart(vec![(0.0, 1.0), (1.0, 2.0)]);
+        let height = |svg: &str| {
+            svg.split("height=\"")
+                .nth(1)
+                .unwrap()
+                .split('"')
+                .next()
+                .unwrap()
+                .parse::<f64>()
+                .unwrap()
+        };
+        let (single, both) = (one.to_svg(), stacked(&[one.clone(), one]));
+        assert_eq!(height(&both), 2.0 * height(&single));
+        assert!(both.contains(&format!("translate(0 {})", height(&single))));
+        assert_eq!((count(&both, "<svg"), count(&both, "</svg>")), (1, 1));
+        assert_eq!((count(&both, "linejoin"), count(&both, "<g"), count(&both, "</g>")), (2, 8, 8));
     }
 
     #[test]

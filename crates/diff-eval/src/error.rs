@@ -20,6 +20,12 @@ pub enum Error {
     /// Two sets that cannot be compared.
     #[error("{0}")]
     Mismatch(String),
+    /// Numbers that no statistic can be taken of.
+    #[error("not finite: {0}")]
+    NotFinite(String),
+    /// A checkpoint that does not open, or a network that does not take what it is given.
+    #[error("{0}")]
+    Model(#[from] diff_models::Error),
 }
 
 /// The result of this crate's functions.

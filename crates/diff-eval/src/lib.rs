@@ -2,6 +2,7 @@
 //! statistics of pixels, never an FID.
 
 mod error;
+pub mod gap;
 mod metric;
 pub mod pictures;
 mod pixels;

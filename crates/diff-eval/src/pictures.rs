@@ -57,16 +57,7 @@ fn read_npz(path: &Path) -> Result<Pictures> {
 }
 
 fn read_data(source: &str) -> Result<Pictures> {
-    let (name, split) = split_of(source);
-    let split = match split {
-        "train" => Split::Train,
-        "test" => Split::Test,
-        other => {
-            let hint = nearest(other, ["train", "test"]).unwrap_or("train");
-            let expected = format!("train or test; did you mean `{name}:{hint}`?");
-            return Err(diff_core::Error::argument("split", other, expected).into());
-        }
-    };
+    let (name, split) = source_and_split(source)?;
     let data = open(&DataConfig { source: name.into(), split, ..DataConfig::default() })?;
     let [c, h, w] = data.shape();
     let mut bytes = Vec::with_capacity(data.len() * c * h * w);
@@ -75,6 +66,19 @@ fn read_data(source: &str) -> Result<Pictures> {
         bytes.extend((0..h * w).flat_map(|p| (0..c).map(move |c| picture[c * h * w + p])));
     }
     Ok(Pictures { shape: [h, w, c], bytes })
+}
+
+/// The data set and the split that `SOURCE`, `SOURCE:train` or `SOURCE:test` means.
+pub(crate) fn source_and_split(source: &str) -> Result<(&str, Split)> {
+    match split_of(source) {
+        (name, "train") => Ok((name, Split::Train)),
+        (name, "test") => Ok((name, Split::Test)),
+        (name, other) => {
+            let hint = nearest(other, ["train", "test"]).unwrap_or("train");
+            let expected = format!("train or test; did you mean `{name}:{hint}`?");
+            Err(diff_core::Error::argument("split", other, expected).into())
+        }
+    }
 }
 
 /// A data set and what is said of its split, by default `train`.
