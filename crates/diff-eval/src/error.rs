@@ -20,6 +20,9 @@ pub enum Error {
     /// Two sets that cannot be compared.
     #[error("{0}")]
     Mismatch(String),
+    /// Numbers that no statistic can be taken of.
+    #[error("not finite: {0}")]
+    NotFinite(String),
 }
 
 /// The result of this crate's functions.
