@@ -1,17 +1,23 @@
 //! Judges samples. A measure is called by the space it is taken in: statistics of pixels are
 //! statistics of pixels, never an FID.
 
+mod bootstrap;
 mod error;
 mod features;
 mod frechet;
 mod metric;
 mod moments;
+mod neighbours;
 pub mod pictures;
 mod pixels;
+mod score;
 
+pub use bootstrap::{Interval, interval, replicates, resample};
 pub use error::{Error, Result};
 pub use features::{Features, Rows, Seen};
 pub use frechet::{Frechet, FrechetReference, frechet};
 pub use metric::Metric;
 pub use moments::{Gaussian, Moments};
+pub use neighbours::{Memorisation, mean_distance, memorisation, nearest};
 pub use pixels::{PixelMoments, PixelReport, compare};
+pub use score::{ClassifierScore, SplitScores, classifier_score, split_scores, weighted_score};

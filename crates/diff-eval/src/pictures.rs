@@ -25,6 +25,13 @@ impl Pictures {
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
+
+    /// The pictures with these indices, each below [`Pictures::len`], in this order.
+    pub fn select(&self, indices: &[usize]) -> Self {
+        let size: usize = self.shape.iter().product();
+        let picture = |i: &usize| &self.bytes[i * size..(i + 1) * size];
+        Pictures { shape: self.shape, bytes: indices.iter().flat_map(picture).copied().collect() }
+    }
 }
 
 /// Reads `SOURCE`, `SOURCE:train` or `SOURCE:test` of a data set as `data.source` names it, or `arr_0` (u8, NHWC) of an `.npz` file.
