@@ -16,13 +16,13 @@ pub struct Interval {
 /// Draws apart from those of subsets, which use lane 0.
 const LANE: u16 = 1;
 
-/// How often each of `n` rows comes in a resample of n rows with replacement. It depends on n, the
-/// seed and the number of the replicate alone: statistics of two sets of equal size are resampled
-/// alike, so that their differences can be taken replicate by replicate.
-pub fn resample(n: usize, seed: u64, replicate: u64) -> Vec<u32> {
+/// How often each of `n` rows, at least one, comes among `draws` draws with replacement. It depends
+/// on both, the seed and the number of the replicate alone: statistics of two sets of equal size
+/// are resampled alike, so that their differences can be taken replicate by replicate.
+pub fn resample(n: usize, draws: usize, seed: u64, replicate: u64) -> Vec<u32> {
     let mut weights = vec![0; n];
     let address = Address::new(seed, Purpose::Measure).index(replicate).lane(LANE);
-    for draw in 0..n {
+    for draw in 0..draws {
         weights[address.step(draw as u32).below(n as u64) as usize] += 1;
     }
     weights
@@ -39,7 +39,7 @@ pub fn replicates(
     seed: u64,
     mut statistic: impl FnMut(&[u32]) -> Result<f64>,
 ) -> Result<Vec<f64>> {
-    (0..count as u64).map(|i| statistic(&resample(n, seed, i))).collect()
+    (0..count as u64).map(|i| statistic(&resample(n, n, seed, i))).collect()
 }
 
 /// [value + q(2.5 %) - mean, value + q(97.5 %) - mean] with quantiles and mean of the replicates;
@@ -123,13 +123,14 @@ mod tests {
 
     #[test]
     fn a_resample_depends_on_size_seed_and_number_alone() {
-        let weights = resample(50, 3, 7);
+        let weights = resample(50, 50, 3, 7);
         assert_eq!(weights.iter().sum::<u32>(), 50);
-        assert_eq!(weights, resample(50, 3, 7));
-        assert!(weights != resample(50, 3, 8) && weights != resample(50, 4, 7));
+        assert_eq!(weights, resample(50, 50, 3, 7));
+        assert!(weights != resample(50, 50, 3, 8) && weights != resample(50, 50, 4, 7));
+        assert_eq!(resample(50, 9, 3, 7).iter().sum::<u32>(), 9);
         let mut seen = vec![0u64; 50];
         (0..400).for_each(|i| {
-            seen.iter_mut().zip(resample(50, 3, i)).for_each(|(s, w)| *s += u64::from(w))
+            seen.iter_mut().zip(resample(50, 50, 3, i)).for_each(|(s, w)| *s += u64::from(w))
         });
         // Each row comes 400 times of 20,000; five standard deviations are 99.
         assert!(seen.iter().all(|s| s.abs_diff(400) < 99), "{seen:?}");

@@ -86,6 +86,9 @@ pub trait Features {
     /// Features of a picture, F.
     fn width(&self) -> usize;
 
+    /// SHA-256 of the file with the network's weights, in lower-case hexadecimal.
+    fn weights_sha256(&self) -> &str;
+
     /// What the network makes of the pictures.
     ///
     /// # Errors

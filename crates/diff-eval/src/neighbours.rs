@@ -3,6 +3,7 @@
 use crate::{Error, Result, pictures::Pictures};
 use diff_core::rng::{Address, Purpose};
 use rayon::prelude::*;
+use serde::Serialize;
 
 /// Nearest neighbours of samples in pixel space. Distances are means over the samples of the
 /// Euclidean norm of the difference of two pictures, grey levels from 0 (black) to 1 (white).
@@ -10,13 +11,16 @@ use rayon::prelude::*;
 /// The nearest picture of a large set is nearer than that of a small one, whatever the samples are.
 /// Training and held-out pictures are therefore compared in sets of equal size: both parts have
 /// the size of the smaller set, and a larger one is represented by a random subset.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Memorisation {
     /// Distance to the nearest of all training pictures.
+    #[serde(rename = "nn_train")]
     pub to_train: f64,
     /// Distance to the nearest of as many training pictures as held-out ones are compared.
+    #[serde(rename = "nn_train_equal")]
     pub to_train_equal: f64,
     /// Distance to the nearest held-out picture.
+    #[serde(rename = "nn_held_out")]
     pub to_held_out: f64,
     /// Share of the samples whose nearest neighbour in the part of the training set is nearer than
     /// that in the equally large part of the held-out set; a tie counts half. 0.5 where nothing is

@@ -1,6 +1,9 @@
 //! The commands of `diff-eval`, one file each.
 
+mod fd;
+mod floor;
 mod pixels;
+mod space;
 
 use clap::{Parser, Subcommand};
 use diff_core::cli;
@@ -18,11 +21,18 @@ struct Cli {
 enum Command {
     /// Compare plain pixel statistics with a reference: a sanity check, not a measure of quality.
     Pixels(pixels::PixelsArgs),
+    /// Judge samples in a classifier's features: Fréchet distance, classifier score, and how near
+    /// they are to what was trained on.
+    Fd(fd::FdArgs),
+    /// What held-out pictures, and a model that only remembers, would score.
+    Floor(floor::FloorArgs),
 }
 
 /// Parses the command line, runs what it asks for, and says how it went.
 pub(crate) fn main() -> ExitCode {
     cli::exit(match Cli::parse().command {
         Command::Pixels(args) => pixels::run(&args),
+        Command::Fd(args) => fd::run(&args),
+        Command::Floor(args) => floor::run(&args),
     })
 }
