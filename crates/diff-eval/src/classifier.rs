@@ -49,10 +49,9 @@ impl ClassifierFeatures {
         self.data.as_deref()
     }
 
-    /// Height, width and channels of the pictures it takes.
-    pub fn shape(&self) -> [usize; 3] {
-        let spec = self.classifier.spec();
-        [spec.resolution, spec.resolution, spec.in_channels]
+    /// Where it computes.
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     /// Features and logits of a few pictures.
@@ -79,18 +78,17 @@ impl Features for ClassifierFeatures {
         self.classifier.width()
     }
 
+    fn shape(&self) -> [usize; 3] {
+        let spec = self.classifier.spec();
+        [spec.resolution, spec.resolution, spec.in_channels]
+    }
+
     fn weights_sha256(&self) -> &str {
         &self.sha256
     }
 
     fn rows(&self, pictures: &Pictures) -> Result<Seen> {
-        if pictures.shape != self.shape() {
-            return Err(Error::Mismatch(format!(
-                "pictures of {:?} (height, width, channels), but the classifier takes {:?}",
-                pictures.shape,
-                self.shape()
-            )));
-        }
+        self.check_shape(pictures.shape)?;
         if pictures.is_empty() {
             return Err(Error::Mismatch("no pictures to judge".into()));
         }

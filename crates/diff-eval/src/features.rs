@@ -86,6 +86,9 @@ pub trait Features {
     /// Features of a picture, F.
     fn width(&self) -> usize;
 
+    /// Height, width and channels of the pictures it takes.
+    fn shape(&self) -> [usize; 3];
+
     /// SHA-256 of the file with the network's weights, in lower-case hexadecimal.
     fn weights_sha256(&self) -> &str;
 
@@ -95,6 +98,21 @@ pub trait Features {
     /// When there is none or they have another shape than the network takes (both are named), or
     /// it fails.
     fn rows(&self, pictures: &Pictures) -> Result<Seen>;
+
+    /// Refuses pictures of another shape (height, width, channels) than it takes.
+    ///
+    /// # Errors
+    /// Names both.
+    fn check_shape(&self, found: [usize; 3]) -> Result<()> {
+        let expected = self.shape();
+        match found == expected {
+            true => Ok(()),
+            false => Err(Error::Mismatch(format!(
+                "pictures of {found:?} (height, width, channels), but the classifier takes \
+                 {expected:?}"
+            ))),
+        }
+    }
 }
 
 #[cfg(test)]

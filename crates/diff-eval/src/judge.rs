@@ -94,6 +94,16 @@ impl<'a> Judge<'a> {
         Ok(Judge { features, reference: FrechetReference::new(reference)?, reference_images })
     }
 
+    /// What distances are called: `FD-` and the name of the space.
+    pub fn metric(&self) -> String {
+        format!("FD-{}", self.features.name())
+    }
+
+    /// The space.
+    pub fn features(&self) -> &dyn Features {
+        self.features
+    }
+
     /// Judges pictures.
     ///
     /// # Errors
@@ -122,7 +132,7 @@ impl<'a> Judge<'a> {
         let (fd_low, fd_high) = low_high(interval(distance.value(), &resampled.fd));
         let (cs_low, cs_high) = low_high(interval(cs, &resampled.cs));
         let distances = Distances {
-            metric: format!("FD-{}", self.features.name()),
+            metric: self.metric(),
             images,
             reference_images: self.reference_images,
             fd: distance.value(),

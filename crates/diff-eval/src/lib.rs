@@ -15,6 +15,7 @@ pub mod pictures;
 mod pixels;
 mod quality;
 mod score;
+pub mod select;
 
 pub use bootstrap::{Interval, interval, replicates, resample};
 pub use classifier::ClassifierFeatures;

@@ -3,6 +3,7 @@
 mod fd;
 mod floor;
 mod pixels;
+mod select;
 mod space;
 
 use clap::{Parser, Subcommand};
@@ -26,6 +27,8 @@ enum Command {
     Fd(fd::FdArgs),
     /// What held-out pictures, and a model that only remembers, would score.
     Floor(floor::FloorArgs),
+    /// Rank a run's milestones by the Fréchet distance of a few samples.
+    Select(Box<select::SelectArgs>),
 }
 
 /// Parses the command line, runs what it asks for, and says how it went.
@@ -34,5 +37,6 @@ pub(crate) fn main() -> ExitCode {
         Command::Pixels(args) => pixels::run(&args),
         Command::Fd(args) => fd::run(&args),
         Command::Floor(args) => floor::run(&args),
+        Command::Select(args) => select::run(&args),
     })
 }
