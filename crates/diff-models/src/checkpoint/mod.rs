@@ -57,6 +57,9 @@ const CLASS: &str = "UNet2DModel";
 const TRANSFORM: &str = "diff.transform";
 
 impl Checkpoint {
+    /// The weights' place in a checkpoint folder.
+    pub const WEIGHTS: &str = "unet/diffusion_pytorch_model.safetensors";
+
     /// Reads a checkpoint as f32, for inference: the network records nothing to differentiate.
     /// `spec` is a path, or `hub:org/name[@revision]`.
     ///
@@ -126,13 +129,8 @@ impl Checkpoint {
         let mut metadata = self.metadata.clone();
         metadata.insert("format".into(), "pt".into());
         save::folder(folder, &["model_index.json", "unet", "scheduler"], |scratch| -> Result<()> {
-            let unet = scratch.join("unet");
-            files::write_safetensors(
-                &unet.join("diffusion_pytorch_model.safetensors"),
-                &ordered,
-                &metadata,
-            )?;
-            files::write_json(&unet.join("config.json"), &self.config_json())?;
+            files::write_safetensors(&scratch.join(Self::WEIGHTS), &ordered, &metadata)?;
+            files::write_json(&scratch.join("unet/config.json"), &self.config_json())?;
             let scheduler = scratch.join("scheduler/scheduler_config.json");
             files::write_json(&scheduler, &self.scheduler_json())?;
             files::write_json(&scratch.join("model_index.json"), &index_json())
