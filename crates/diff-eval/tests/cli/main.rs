@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod quality;
+mod select;
 
 use candle_core::Device;
 use diff_models::{checkpoint::ClassifierCheckpoint, nets::ClassifierSpec};
@@ -14,11 +15,16 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// Runs `diff-eval` with `line` (words separated by spaces; `%` stands for `folder`).
-fn run(folder: &Path, line: &str) -> Output {
+/// `diff-eval` with `line` (words separated by spaces; `%` stands for `folder`).
+fn command(folder: &Path, line: &str) -> Command {
     let folder = folder.to_str().unwrap();
-    let words = line.split_whitespace().map(|word| word.replace('%', folder));
-    Command::new(env!("CARGO_BIN_EXE_diff-eval")).args(words).output().unwrap()
+    let mut command = Command::new(env!("CARGO_BIN_EXE_diff-eval"));
+    command.args(line.split_whitespace().map(|word| word.replace('%', folder)));
+    command
+}
+
+fn run(folder: &Path, line: &str) -> Output {
+    command(folder, line).output().unwrap()
 }
 
 /// The JSON object a command prints, which must be all of its output.
