@@ -9,7 +9,16 @@ pub enum Error {
     /// A data set that does not open.
     #[error("{0}")]
     Data(#[from] diff_train::Error),
-    /// A file that does not hold pictures.
+    /// A network that does not open, or that refuses its input.
+    #[error("{0}")]
+    Model(#[from] diff_models::Error),
+    /// Samples that could not be made.
+    #[error("{0}")]
+    Sample(#[from] diff_sample::Error),
+    /// A tensor operation.
+    #[error("{0}")]
+    Tensor(#[from] candle_core::Error),
+    /// A file that does not hold what it should.
     #[error("{}: {message}", path.display())]
     File {
         /// The file.
@@ -23,9 +32,6 @@ pub enum Error {
     /// Numbers that no statistic can be taken of.
     #[error("not finite: {0}")]
     NotFinite(String),
-    /// A checkpoint that does not open, or a network that does not take what it is given.
-    #[error("{0}")]
-    Model(#[from] diff_models::Error),
 }
 
 /// The result of this crate's functions.

@@ -3,7 +3,8 @@
 use crate::{Error, Result};
 use candle_core::{DType, npy::NpzTensors};
 use diff_core::config::nearest;
-use diff_train::data::{DataConfig, Split, open};
+use diff_train::data::{DataConfig, Dataset, Split, open};
+use sha2::{Digest, Sha256};
 use std::path::Path;
 
 /// Pictures as bytes, row-major `[n, h, w, c]`.
@@ -25,6 +26,46 @@ impl Pictures {
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
+
+    /// The pictures with these indices, each below [`Pictures::len`], in this order.
+    pub fn select(&self, indices: &[usize]) -> Self {
+        let size: usize = self.shape.iter().product();
+        let picture = |i: &usize| &self.bytes[i * size..(i + 1) * size];
+        Pictures { shape: self.shape, bytes: indices.iter().flat_map(picture).copied().collect() }
+    }
+
+    /// SHA-256 of the bytes, in lower-case hexadecimal.
+    pub fn sha256(&self) -> String {
+        Sha256::digest(&self.bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// Pictures, and where they come from.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// The source, as [`read`] takes it.
+    pub source: String,
+    /// What was there.
+    pub pictures: Pictures,
+    /// A class for every picture, where the source has one.
+    pub labels: Option<Vec<u32>>,
+}
+
+impl Named {
+    /// Reads a source as [`read`] does, with its labels if it is a data set.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub fn read(source: &str) -> Result<Self> {
+        let (pictures, labels) = match source.ends_with(".npz") {
+            true => (read_npz(Path::new(source))?, None),
+            false => {
+                let data = open_data(source)?;
+                (upright(&data), (0..data.len()).map(|i| data.label(i)).collect())
+            }
+        };
+        Ok(Named { source: source.into(), pictures, labels })
+    }
 }
 
 /// Reads `SOURCE`, `SOURCE:train` or `SOURCE:test` of a data set as `data.source` names it, or `arr_0` (u8, NHWC) of an `.npz` file.
@@ -32,10 +73,7 @@ impl Pictures {
 /// # Errors
 /// Names the file, key, type or shape at fault, or the split that was meant.
 pub fn read(source: &str) -> Result<Pictures> {
-    match source.ends_with(".npz") {
-        true => read_npz(Path::new(source)),
-        false => read_data(source),
-    }
+    Ok(Named::read(source)?.pictures)
 }
 
 fn read_npz(path: &Path) -> Result<Pictures> {
@@ -56,16 +94,20 @@ fn read_npz(path: &Path) -> Result<Pictures> {
     Ok(Pictures { shape, bytes: bytes.map_err(|e| wrong(e.to_string()))? })
 }
 
-fn read_data(source: &str) -> Result<Pictures> {
+fn open_data(source: &str) -> Result<Dataset> {
     let (name, split) = source_and_split(source)?;
-    let data = open(&DataConfig { source: name.into(), split, ..DataConfig::default() })?;
+    Ok(open(&DataConfig { source: name.into(), split, ..DataConfig::default() })?)
+}
+
+/// The pictures of a data set, `[n, h, w, c]`.
+fn upright(data: &Dataset) -> Pictures {
     let [c, h, w] = data.shape();
     let mut bytes = Vec::with_capacity(data.len() * c * h * w);
     for i in 0..data.len() {
         let picture = data.picture(i); // [c, h, w]
         bytes.extend((0..h * w).flat_map(|p| (0..c).map(move |c| picture[c * h * w + p])));
     }
-    Ok(Pictures { shape: [h, w, c], bytes })
+    Pictures { shape: [h, w, c], bytes }
 }
 
 /// The data set and the split that `SOURCE`, `SOURCE:train` or `SOURCE:test` means.
@@ -108,6 +150,7 @@ mod tests {
             assert_eq!(split_of(source), (name, split), "{source}");
         }
         assert_eq!(read("digits:test").unwrap().len(), 360);
+        assert_eq!(Named::read("digits:test").unwrap().labels.map(|l| l.len()), Some(360));
         assert!(read("digits:tset").unwrap_err().to_string().contains("did you mean"));
     }
 }

@@ -1,7 +1,7 @@
-//! Denoising networks, the operations they are built from, and their checkpoints.
+//! Denoising networks, a classifier, the operations they are built from, and their checkpoints.
 //!
 //! Images are `[B, C, H, W]` at every public boundary; inside networks tensors are contiguous
-//! `[B, H, W, C]`. Everything above this crate talks to a network through [`Denoiser`].
+//! `[B, H, W, C]`. Everything above this crate talks to a denoising network through [`Denoiser`].
 
 pub mod checkpoint;
 mod denoiser;

@@ -5,7 +5,7 @@ use clap::{Args, Parser, Subcommand};
 use diff_core::{cli, progress::Progress};
 use diff_models::{checkpoint::Checkpoint, device, digest::sha256};
 use diff_sample::{
-    Clip, Request, SamplerSpec, generate,
+    Clip, Request, SamplerSpec, generate, image_shape,
     samplers::SAMPLERS,
     sinks::{self, Form, Tee, Untransformed},
 };
@@ -171,16 +171,6 @@ fn indices(args: &GenerateArgs) -> anyhow::Result<Vec<u64>> {
             Err(diff_core::Error::argument("num", "nothing", "--num N or --indices I,J").into())
         }
     }
-}
-
-/// C, H, W of the pictures the network was made for.
-fn image_shape(checkpoint: &Checkpoint) -> anyhow::Result<[usize; 3]> {
-    let config = checkpoint.unet.config();
-    let Some(size) = config.sample_size else {
-        anyhow::bail!("the checkpoint's config.json has no sample_size: picture size unknown");
-    };
-    let (height, width) = size.sides();
-    Ok([config.in_channels, height, width])
 }
 
 fn list() -> anyhow::Result<()> {

@@ -7,9 +7,12 @@ use crate::{
     optim::{Decay, Decays, EmaStart, OptimiserConfig, Rate},
 };
 use diff_core::ScheduleSpec;
-use diff_models::nets::{DdpmSpec, unet::UnetConfig};
+use diff_models::{
+    nets::{ClassifierSpec, DdpmSpec, unet::UnetConfig},
+    pictures::Transform,
+};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::{fmt::Display, path::PathBuf};
 
 /// Everything that determines a run. Written, resolved, next to its result.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -25,7 +28,7 @@ pub struct RunConfig {
     pub data: DataConfig,
     /// What to train.
     pub network: NetworkConfig,
-    /// The forward process.
+    /// The forward process; of no account to a classifier.
     pub schedule: ScheduleSpec,
     /// What to minimise.
     pub objective: ObjectiveConfig,
@@ -45,6 +48,8 @@ pub struct RunConfig {
 pub enum NetworkConfig {
     /// The DDPM U-Net.
     Ddpm(DdpmSpec),
+    /// A classifier.
+    Classifier(ClassifierSpec),
 }
 
 impl Default for NetworkConfig {
@@ -54,16 +59,45 @@ impl Default for NetworkConfig {
 }
 
 impl NetworkConfig {
-    /// The network in diffusers' terms.
+    /// Its name in a configuration.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            NetworkConfig::Ddpm(_) => "ddpm",
+            NetworkConfig::Classifier(_) => "classifier",
+        }
+    }
+
+    /// The denoiser in diffusers' terms.
+    ///
+    /// # Errors
+    /// When it cannot be built, or the network is no denoiser.
     pub fn unet(&self) -> Result<UnetConfig> {
-        let NetworkConfig::Ddpm(spec) = self;
-        Ok(spec.config()?)
+        match self {
+            NetworkConfig::Ddpm(spec) => Ok(spec.config()?),
+            _ => Err(diff_core::Error::argument("network.kind", self.kind(), "ddpm").into()),
+        }
+    }
+
+    /// The classifier.
+    ///
+    /// # Errors
+    /// When the network is none.
+    pub fn classifier(&self) -> Result<&ClassifierSpec> {
+        match self {
+            NetworkConfig::Classifier(spec) => Ok(spec),
+            _ => Err(diff_core::Error::argument("network.kind", self.kind(), "classifier").into()),
+        }
     }
 
     /// C, H, W of the pictures it takes, and its number of classes.
     pub fn input(&self) -> ([usize; 3], Option<usize>) {
-        let NetworkConfig::Ddpm(spec) = self;
-        ([spec.in_channels, spec.resolution, spec.resolution], spec.classes)
+        let (channels, side, classes) = match self {
+            NetworkConfig::Ddpm(spec) => (spec.in_channels, spec.resolution, spec.classes),
+            NetworkConfig::Classifier(spec) => {
+                (spec.in_channels, spec.resolution, Some(spec.classes))
+            }
+        };
+        ([channels, side, side], classes)
     }
 }
 
@@ -238,15 +272,37 @@ impl HeldOutConfig {
 }
 
 impl RunConfig {
-    /// Refuses values out of range, by name.
+    /// Refuses values out of range or at odds with each other, by name.
     ///
     /// # Errors
-    /// Names the value and its range.
+    /// Names the value and what was expected.
     pub fn check(&self) -> Result<()> {
         self.train.check()?;
         self.save.check()?;
         self.preview.check()?;
-        self.held_out.check()
+        self.held_out.check()?;
+        self.check_kinds()
+    }
+
+    /// Refuses what does not go with the kind of network.
+    fn check_kinds(&self) -> Result<()> {
+        let classifier = matches!(self.network, NetworkConfig::Classifier(_));
+        let with = format!("which goes with network.kind = {}", self.network.kind());
+        let refuse = |name: &str, value: &dyn Display, fitting: &str| {
+            let expected = format!("{fitting}, {with}");
+            Err(diff_core::Error::argument(name, value, expected).into())
+        };
+        if classifier != matches!(self.objective, ObjectiveConfig::Classifier(_)) {
+            let fitting = if classifier { "classifier" } else { ObjectiveConfig::DENOISING };
+            return refuse("objective.kind", &self.objective.kind(), fitting);
+        }
+        if classifier && self.preview.every > 0 {
+            return refuse("preview.every", &self.preview.every, "0 (no previews)");
+        }
+        if classifier && self.data.transform != Transform::Rescaled {
+            return refuse("data.transform", &"logit", "rescaled");
+        }
+        Ok(())
     }
 
     /// The configuration as TOML.
@@ -281,5 +337,41 @@ fn number(name: &str, value: f64, positive: bool) -> Result<()> {
             let expected = if positive { "more than 0" } else { "at least 0" };
             Err(diff_core::Error::argument(name, value, expected).into())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(overrides: &[&str]) -> String {
+        let text = "[network]\nkind = 'classifier'\nresolution = 8\nin_channels = 1\nclasses = 10\n\
+                    [objective]\nkind = 'classifier'";
+        let overrides: Vec<String> = overrides.iter().map(|s| s.to_string()).collect();
+        let config: RunConfig = diff_core::config::read(text, "test", &overrides).unwrap();
+        config.check().map_or_else(|e| e.to_string(), |()| String::new())
+    }
+
+    #[test]
+    fn what_does_not_go_with_the_kind_of_network_is_refused_with_what_does() {
+        assert_eq!(refused(&[]), "");
+        for (overrides, words) in [
+            (["objective={ kind = 'sa' }"], ["objective.kind = sa", "classifier, which goes with"]),
+            (["network={ kind = 'ddpm' }"], ["objective.kind = classifier", "simple or sa, which"]),
+            (["preview.every=9"], ["preview.every = 9", "0 (no previews)"]),
+            (["data.transform='logit'"], ["data.transform = logit", "rescaled"]),
+        ] {
+            let message = refused(&overrides);
+            for word in words.into_iter().chain(["network.kind = "]) {
+                assert!(message.contains(word), "{word} is not in {message}");
+            }
+        }
+        let classifier = NetworkConfig::Classifier(ClassifierSpec::new(8, 1, 10));
+        assert!(classifier.unet().is_err() && NetworkConfig::default().classifier().is_err());
+        assert_eq!(classifier.input(), ([1, 8, 8], Some(10)));
+        let objective = ObjectiveConfig::Classifier(Default::default());
+        let schedule = diff_core::Schedule::new(&ScheduleSpec::default()).unwrap();
+        assert!(objective.build(&schedule).is_err() && objective.build_classifier().is_ok());
+        assert!(ObjectiveConfig::default().build_classifier().is_err());
     }
 }

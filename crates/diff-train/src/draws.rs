@@ -14,6 +14,9 @@ pub trait Draws {
     /// One paper time for every row of the whole step, uniform over `low..=high`.
     fn times(&self, low: i64, high: i64) -> Result<Vec<i64>>;
 
+    /// How many rows the whole step has.
+    fn step_rows(&self) -> usize;
+
     /// The rows of the step that are at hand.
     fn part(&self) -> Range<usize>;
 
@@ -81,6 +84,10 @@ impl Draws for StepDraws {
         Ok((0..self.step_rows).map(time).collect())
     }
 
+    fn step_rows(&self) -> usize {
+        self.step_rows
+    }
+
     fn part(&self) -> Range<usize> {
         self.part.clone()
     }
@@ -117,6 +124,10 @@ impl Draws for GivenDraws {
             Some(t) => Err(argument("t", t.to_string(), format!("paper times in {low}..={high}"))),
             None => Ok(self.times.clone()),
         }
+    }
+
+    fn step_rows(&self) -> usize {
+        self.times.len()
     }
 
     fn part(&self) -> Range<usize> {

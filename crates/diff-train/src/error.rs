@@ -22,15 +22,16 @@ pub enum Error {
     },
     /// A loss or gradient that is not a number.
     #[error(
-        "step {step}: {what} is not finite; time steps {times}; largest parameter {largest}; \
-         the last saved checkpoint is untouched"
+        "step {step}: {what} is not finite; {}largest parameter {largest}; the last saved checkpoint \
+         is untouched",
+        time_steps(times)
     )]
     NotFinite {
         /// The step, counted from 1.
         step: usize,
         /// What was not finite.
         what: String,
-        /// How many of the batch's paper times lie where.
+        /// How many of the batch's paper times lie where; empty where there are no times.
         times: String,
         /// The parameter with the largest absolute value, before the step.
         largest: String,
@@ -65,3 +66,7 @@ pub enum Error {
 
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+fn time_steps(times: &str) -> String {
+    if times.is_empty() { String::new() } else { format!("time steps {times}; ") }
+}

@@ -54,5 +54,7 @@ mod tests {
         assert_eq!(histogram(&[1, 100, 101, 1000, 999]), "1-100: 2, 101-200: 1, 901-1000: 2");
         assert_eq!(histogram(&[-1, 3]), "below 1: 1, 3-3: 1");
         assert_eq!(histogram(&[]), "");
+        let message = not_finite(3, "the loss", &[], &Params::default()).to_string();
+        assert!(message.contains("the loss is not finite; largest parameter none"), "{message}");
     }
 }

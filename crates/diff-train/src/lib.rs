@@ -1,4 +1,5 @@
-//! Trains denoising networks: data sets, objectives, the optimiser, and one loop for all of them.
+//! Trains denoising networks and classifiers: data sets, objectives, the optimiser, and one loop for
+//! all of them.
 //!
 //! Every random number is addressed by (seed, purpose, step, row), so a step's draws do not depend
 //! on what ran before it.
@@ -17,6 +18,7 @@ pub mod presets;
 pub mod run;
 pub mod stop;
 mod store;
+pub mod subject;
 pub mod tensorboard;
 mod trainer;
 

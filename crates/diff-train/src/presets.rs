@@ -1,4 +1,5 @@
-//! The documents' training recipes, ready to run: one file each in `presets/`.
+//! Training recipes, ready to run: the documents', and one for a classifier to measure with. One file
+//! each in `presets/`.
 
 use crate::{Result, config::RunConfig};
 use diff_core::config::{self, nearest};
@@ -8,7 +9,7 @@ use diff_core::config::{self, nearest};
 pub struct Preset {
     /// What the user types.
     pub name: &'static str,
-    /// The configuration, TOML; its comments tell the published results.
+    /// The configuration, TOML; its comments tell the published or measured results.
     pub text: &'static str,
 }
 
@@ -19,7 +20,7 @@ macro_rules! presets {
 }
 
 /// Every recipe.
-pub const PRESETS: [Preset; 9] = presets![
+pub const PRESETS: [Preset; 10] = presets![
     "ddim-cifar10",
     "ddim-celeba",
     "ddim-bedroom",
@@ -29,6 +30,7 @@ pub const PRESETS: [Preset; 9] = presets![
     "sa-celebahq",
     "sa-afhqv2",
     "sa-ffhq",
+    "digits-classifier",
 ];
 
 impl Preset {
@@ -46,7 +48,7 @@ impl Preset {
         })?)
     }
 
-    /// Its first line: what it reproduces.
+    /// Its first line: what it trains.
     pub fn title(&self) -> &'static str {
         self.text.lines().next().unwrap_or_default().trim_start_matches("# ")
     }
@@ -64,10 +66,13 @@ impl Preset {
 mod tests {
     use super::*;
     use crate::{
+        config::NetworkConfig,
+        data::DataConfig,
         objective::ObjectiveConfig,
         optim::{AdamConfig, Decay, Decays, EmaStart, OptimiserConfig},
     };
     use diff_core::Schedule;
+    use diff_models::nets::ClassifierSpec;
 
     #[test]
     fn every_file_is_listed_and_its_configuration_is_possible() {
@@ -81,8 +86,16 @@ mod tests {
         for preset in PRESETS {
             let config = preset.config(&[]).unwrap();
             config.check().unwrap();
-            config.network.unet().unwrap();
-            config.objective.build(&Schedule::new(&config.schedule).unwrap()).unwrap();
+            match &config.network {
+                NetworkConfig::Ddpm(spec) => {
+                    spec.config().unwrap();
+                    config.objective.build(&Schedule::new(&config.schedule).unwrap()).unwrap();
+                }
+                NetworkConfig::Classifier(spec) => {
+                    spec.check().unwrap();
+                    config.objective.build_classifier().unwrap();
+                }
+            }
             assert!(preset.title().len() > 20 && !preset.title().starts_with('#'));
         }
     }
@@ -118,11 +131,30 @@ mod tests {
         }
     }
 
+    /// Recipes that are in no document.
+    const OURS: [&str; 1] = ["digits-classifier"];
+
+    #[test]
+    fn every_recipe_is_a_documents_or_known_to_be_ours() {
+        let names: Vec<&str> = ROWS.iter().map(|row| row.0).chain(OURS).collect();
+        assert_eq!(PRESETS.map(|preset| preset.name).to_vec(), names);
+    }
+
+    #[test]
+    fn the_classifier_of_digits_sees_the_training_split_as_it_is() {
+        let config = Preset::find("digits-classifier").unwrap().config(&[]).unwrap();
+        let data = DataConfig { source: "digits".into(), ..DataConfig::default() };
+        assert_eq!(config.data, data);
+        let spec = config.network.classifier().unwrap();
+        assert_eq!(*spec, ClassifierSpec::new(8, 1, 10));
+        assert_eq!((config.held_out.num >= 360, config.held_out.range), (true, None));
+    }
+
     #[test]
     fn the_settings_are_the_documents() {
         for (name, resolution, flip, dropout, batch, lr, clip, ema, epochs, lambda) in ROWS {
             let config = Preset::find(name).unwrap().config(&[]).unwrap();
-            let crate::config::NetworkConfig::Ddpm(network) = &config.network;
+            let NetworkConfig::Ddpm(network) = &config.network else { panic!("{name}") };
             assert_eq!((network.resolution, network.dropout), (resolution, dropout), "{name}");
             let train = &config.train;
             assert_eq!((train.batch, train.lr, train.clip), (batch, lr, clip), "{name}");

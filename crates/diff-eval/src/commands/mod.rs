@@ -2,9 +2,13 @@
 
 mod bench;
 mod bounds;
+mod fd;
+mod floor;
 mod gap;
 mod illustrate;
 mod pixels;
+mod select;
+mod space;
 
 use clap::{Parser, Subcommand};
 use diff_core::cli;
@@ -28,6 +32,13 @@ enum Command {
     Bounds(bounds::BoundsArgs),
     /// Draw why errors that agree from step to step matter, on data of which all is known.
     Illustrate(illustrate::IllustrateArgs),
+    /// Judge samples in a classifier's features: Fréchet distance, classifier score, and how near
+    /// they are to what was trained on.
+    Fd(fd::FdArgs),
+    /// What held-out pictures, and a model that only remembers, would score.
+    Floor(floor::FloorArgs),
+    /// Rank a run's milestones by the Fréchet distance of a few samples.
+    Select(Box<select::SelectArgs>),
 }
 
 /// Parses the command line, runs what it asks for, and says how it went.
@@ -37,5 +48,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Gap(args) => gap::run(&args),
         Command::Bounds(args) => bounds::run(&args),
         Command::Illustrate(args) => illustrate::run(&args),
+        Command::Fd(args) => fd::run(&args),
+        Command::Floor(args) => floor::run(&args),
+        Command::Select(args) => select::run(&args),
     })
 }

@@ -86,14 +86,18 @@ impl Illustration {
     pub fn to_svg(&self) -> String {
         let series = |name: &str, values: &[f64]| {
             let steps = (0..).map(f64::from);
-            Series { name: name.into(), points: steps.zip(values.iter().copied()).collect() }
+            Series {
+                name: name.into(),
+                points: steps.zip(values.iter().copied()).collect(),
+                ..Series::default()
+            }
         };
         let distance = |name: &str, path: &[f64]| {
             let larger = |pair: &[f64]| pair.iter().copied().fold(0.0, f64::max);
             // The common start is at no distance.
             let pairs: Vec<f64> = self.deviation(path)[1..].chunks(2).map(larger).collect();
             let points = (1..).map(|pair| f64::from(2 * pair)).zip(pairs).collect();
-            Series { name: name.into(), points }
+            Series { name: name.into(), points, ..Series::default() }
         };
         let x_label = format!("steps taken, from t = {} down to t = 0", self.t[0]);
         let paths = LineChart {

@@ -42,7 +42,11 @@ pub fn chart(measured: &[(String, GapCurves)], scalar: Scalar, request: &GapRequ
     let line = |(name, curves): &(String, GapCurves)| {
         let points = curves.times().zip(curves.curve(scalar));
         let place = |t: usize| (request.start - t) as f64;
-        Series { name: name.clone(), points: points.map(|(t, y)| (place(t), *y)).collect() }
+        Series {
+            name: name.clone(),
+            points: points.map(|(t, y)| (place(t), *y)).collect(),
+            ..Series::default()
+        }
     };
     LineChart {
         title: format!(

@@ -3,14 +3,17 @@
 //!
 //! What can be read: a pipeline folder (`model_index.json`, `unet/`, `scheduler/`), a folder with
 //! the network in its root, a run folder holding either in `model/`, and a state dict of
-//! ermongroup/ddim's `Model`. Weights are safetensors or a PyTorch zip archive.
+//! ermongroup/ddim's `Model`. Weights are safetensors or a PyTorch zip archive. A
+//! [classifier](ClassifierCheckpoint) has a layout of its own.
 
+mod classifier;
 mod files;
 mod layout;
 mod names;
 mod scheduler;
 mod summary;
 
+pub use classifier::ClassifierCheckpoint;
 pub use scheduler::SchedulerConfig;
 pub use summary::{Summary, TensorSummary};
 
@@ -49,9 +52,14 @@ pub struct Checkpoint {
 
 /// The version of diffusers whose layout is written.
 const DIFFUSERS: &str = "0.42.1";
+/// What diffusers calls the network.
+const CLASS: &str = "UNet2DModel";
 const TRANSFORM: &str = "diff.transform";
 
 impl Checkpoint {
+    /// The weights' place in a checkpoint folder.
+    pub const WEIGHTS: &str = "unet/diffusion_pytorch_model.safetensors";
+
     /// Reads a checkpoint as f32, for inference: the network records nothing to differentiate.
     /// `spec` is a path, or `hub:org/name[@revision]`.
     ///
@@ -71,7 +79,7 @@ impl Checkpoint {
     }
 
     fn read(spec: &str, device: &Device, frozen: bool) -> Result<Self> {
-        let layout = Layout::find(&crate::hub::resolve(spec)?)?;
+        let layout = Layout::find(&crate::hub::resolve(spec)?, CLASS)?;
         let scheduler = match &layout.scheduler {
             None => SchedulerConfig::default(),
             Some(path) => files::read_json(path)?,
@@ -117,17 +125,12 @@ impl Checkpoint {
     /// When `weights` do not have the parameters' names and shapes, when `folder` holds other
     /// files, or when writing fails.
     pub fn write(&self, folder: &Path, weights: &[(String, Tensor)]) -> Result<()> {
-        let ordered = self.in_order(weights)?;
+        let ordered = in_order(&self.params, weights)?;
         let mut metadata = self.metadata.clone();
         metadata.insert("format".into(), "pt".into());
         save::folder(folder, &["model_index.json", "unet", "scheduler"], |scratch| -> Result<()> {
-            let unet = scratch.join("unet");
-            files::write_safetensors(
-                &unet.join("diffusion_pytorch_model.safetensors"),
-                &ordered,
-                &metadata,
-            )?;
-            files::write_json(&unet.join("config.json"), &self.config_json())?;
+            files::write_safetensors(&scratch.join(Self::WEIGHTS), &ordered, &metadata)?;
+            files::write_json(&scratch.join("unet/config.json"), &self.config_json())?;
             let scheduler = scratch.join("scheduler/scheduler_config.json");
             files::write_json(&scheduler, &self.scheduler_json())?;
             files::write_json(&scratch.join("model_index.json"), &index_json())
@@ -170,34 +173,9 @@ impl Checkpoint {
         Summary::of(self)
     }
 
-    fn in_order(&self, weights: &[(String, Tensor)]) -> Result<Vec<(String, Tensor)>> {
-        let mut left: HashMap<&str, &Tensor> =
-            weights.iter().map(|(n, t)| (n.as_str(), t)).collect();
-        let mut ordered = Vec::with_capacity(weights.len());
-        for (name, var) in self.params.iter() {
-            match left.remove(name) {
-                Some(tensor) if tensor.shape() == var.shape() => {
-                    ordered.push((name.to_string(), tensor.clone()));
-                }
-                found => {
-                    let found = found.map(|t| format!("{:?}", t.dims()));
-                    return Err(Error::Input(format!(
-                        "weights to write: {name}: expected shape {:?}, found {}",
-                        var.dims(),
-                        found.as_deref().unwrap_or("none")
-                    )));
-                }
-            }
-        }
-        match left.keys().min() {
-            Some(name) => Err(Error::Input(format!("weights to write: {name} is no parameter"))),
-            None => Ok(ordered),
-        }
-    }
-
     fn config_json(&self) -> Value {
         let mut value = json!(self.unet.config());
-        value["_class_name"] = json!("UNet2DModel");
+        value["_class_name"] = json!(CLASS);
         value["_diffusers_version"] = json!(DIFFUSERS);
         // An integer in diffusers.
         value["freq_shift"] = whole(self.unet.config().freq_shift);
@@ -232,12 +210,37 @@ pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
     files::write_safetensors(path, tensors, &BTreeMap::new())
 }
 
+/// `weights` in the order of the parameters, whose names and shapes they must have.
+fn in_order(params: &Params, weights: &[(String, Tensor)]) -> Result<Vec<(String, Tensor)>> {
+    let mut left: HashMap<&str, &Tensor> = weights.iter().map(|(n, t)| (n.as_str(), t)).collect();
+    let mut ordered = Vec::with_capacity(weights.len());
+    for (name, var) in params.iter() {
+        match left.remove(name) {
+            Some(tensor) if tensor.shape() == var.shape() => {
+                ordered.push((name.to_string(), tensor.clone()));
+            }
+            found => {
+                let found = found.map(|t| format!("{:?}", t.dims()));
+                return Err(Error::Input(format!(
+                    "weights to write: {name}: expected shape {:?}, found {}",
+                    var.dims(),
+                    found.as_deref().unwrap_or("none")
+                )));
+            }
+        }
+    }
+    match left.keys().min() {
+        Some(name) => Err(Error::Input(format!("weights to write: {name} is no parameter"))),
+        None => Ok(ordered),
+    }
+}
+
 fn index_json() -> Value {
     json!({
         "_class_name": "DDPMPipeline",
         "_diffusers_version": DIFFUSERS,
         "scheduler": ["diffusers", "DDPMScheduler"],
-        "unet": ["diffusers", "UNet2DModel"],
+        "unet": ["diffusers", CLASS],
     })
 }
 
@@ -252,14 +255,6 @@ fn network(
 ) -> Result<(UnetConfig, HashMap<String, Tensor>)> {
     if let Some(path) = &layout.config {
         let config: UnetConfig = files::read_json(path)?;
-        match config.other.get("_class_name") {
-            None => {}
-            Some(name) if name == "UNet2DModel" => {}
-            Some(name) => {
-                let refused = Error::unsupported("_class_name", name, "UNet2DModel");
-                return Err(Error::file(path, refused));
-            }
-        }
         return Ok((config, names::modern(tensors)));
     }
     if !names::is_ermongroup(&tensors) {

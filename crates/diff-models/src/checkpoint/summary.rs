@@ -54,7 +54,7 @@ impl Summary {
         });
         let weights = checkpoint.source.as_ref();
         Summary {
-            family: "UNet2DModel",
+            family: super::CLASS,
             config: config.clone(),
             parameters: checkpoint.params.numel(),
             multiply_adds: config.sample_size.map(|size| {

@@ -43,9 +43,10 @@ const TEXTS: [&str; 5] = [
 ];
 
 /// Its weights, best first.
-const WEIGHTS: [[&str; 2]; 2] = [
-    ["unet/diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.safetensors"],
-    ["unet/diffusion_pytorch_model.bin", "diffusion_pytorch_model.bin"],
+const WEIGHTS: [&[&str]; 3] = [
+    &["unet/diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.safetensors"],
+    &["unet/diffusion_pytorch_model.bin", "diffusion_pytorch_model.bin"],
+    &["model.safetensors"],
 ];
 
 impl Repository {
@@ -103,7 +104,7 @@ impl Wanted {
                 let mut weights = WEIGHTS.iter().map(|names| among(names));
                 match weights.find(|weights| !weights.is_empty()) {
                     Some(weights) => Ok([among(&TEXTS), weights].concat()),
-                    None => Err(format!("none of {}", WEIGHTS.as_flattened().join(", "))),
+                    None => Err(format!("none of {}", WEIGHTS.concat().join(", "))),
                 }
             }
             Wanted::Matching(patterns) => {
@@ -162,6 +163,9 @@ mod tests {
         assert_eq!(chosen, ["unet/config.json", "unet/diffusion_pytorch_model.safetensors"]);
         let chosen = Wanted::Checkpoint.choose(&all[..3]).unwrap();
         assert_eq!(chosen, ["unet/config.json", "unet/diffusion_pytorch_model.bin"]);
+        let classifier = names(&["model.safetensors", "README.md", "config.json"]);
+        let chosen = Wanted::Checkpoint.choose(&classifier).unwrap();
+        assert_eq!(chosen, ["config.json", "model.safetensors"]);
         assert!(Wanted::Checkpoint.choose(&all[..1]).unwrap_err().contains("safetensors"));
     }
 

@@ -45,7 +45,7 @@ pub struct Entry {
 pub const SAMPLERS: &[Entry] = &[ddpm::SMALL, ddpm::LARGE, ddim::DDIM, ddpm::SIGMA_HAT];
 
 /// Which sampler, over which times, how.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SamplerSpec {
     /// A name in [`SAMPLERS`].

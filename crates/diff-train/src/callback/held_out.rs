@@ -5,30 +5,30 @@ use crate::{
     data::{self, Augment, Batch, DataConfig, Loader, Split},
     draws::{Mode, StepDraws},
     log::{HeldOutLine, Line},
-    objective::{NoiseObjective, scalar},
+    objective::scalar,
     run::fits,
+    subject::{BoxedObjective, Kind},
 };
 use candle_core::Device;
-use diff_core::Schedule;
-use diff_models::Denoiser;
 use std::collections::BTreeMap;
 
 /// Measures the objective's loss of the averaged weights on held-out pictures. Pictures, times and
 /// noise are the same every time, so that the curve shows the weights and not the draws.
-pub struct HeldOut {
+pub struct HeldOut<S: Kind> {
     every: usize,
-    objective: NoiseObjective,
+    subject: S,
+    objective: BoxedObjective<S>,
     batches: Vec<Batch>,
     pictures: usize,
     seed: u64,
 }
 
-impl HeldOut {
-    /// The measurement that `config` asks for.
+impl<S: Kind> HeldOut<S> {
+    /// The measurement of `subject` that `config` asks for.
     ///
     /// # Errors
     /// When the data set has nothing held out, or it does not fit the network.
-    pub fn new(config: &RunConfig, schedule: &Schedule, device: &Device) -> Result<Self> {
+    pub fn new(config: &RunConfig, subject: &S, device: &Device) -> Result<Self> {
         let data = data::open(&held_out(config)?)?;
         let labelled = fits(config, &data)?;
         let pictures = config.held_out.num.min(data.len());
@@ -44,9 +44,10 @@ impl HeldOut {
             last.indices.truncate(rows);
             last.labels.iter_mut().for_each(|labels| labels.truncate(rows));
         }
-        let objective = config.objective.build(schedule)?;
+        let objective = subject.objective(&config.objective)?;
         Ok(HeldOut {
             every: config.held_out.every,
+            subject: subject.clone(),
             objective,
             batches,
             pictures,
@@ -54,10 +55,7 @@ impl HeldOut {
         })
     }
 
-    fn measure(
-        &mut self,
-        model: &(dyn Denoiser + 'static),
-    ) -> Result<(f64, BTreeMap<String, f64>)> {
+    fn measure(&mut self, model: &S::Model) -> Result<(f64, BTreeMap<String, f64>)> {
         let (mut total, mut parts) = (0.0, BTreeMap::new());
         let mut first = 0;
         for batch in &self.batches {
@@ -103,16 +101,16 @@ fn held_out(config: &RunConfig) -> Result<DataConfig> {
     }
 }
 
-impl Callback for HeldOut {
+impl<S: Kind> Callback for HeldOut<S> {
     fn after_step(&mut self, moment: &Moment, record: &mut Record) -> Result<()> {
         if !moment.due(self.every) {
             return Ok(());
         }
-        let averaged = moment.checkpoint.with_weights(moment.trainer.ema_weights())?;
+        let averaged = self.subject.with_weights(moment.averaged())?;
         let (held_out, parts) = self.measure(&averaged)?;
         record.write(Line::HeldOut(HeldOutLine {
             step: moment.report.step,
-            images: moment.trainer.images(),
+            images: moment.images,
             held_out,
             held_out_parts: parts.into_iter().map(|(name, part)| (name, part.into())).collect(),
             pictures: self.pictures,
@@ -123,6 +121,7 @@ impl Callback for HeldOut {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use diff_models::checkpoint::Checkpoint;
 
     fn config(trained: Option<[u64; 2]>, held: Option<[u64; 2]>) -> RunConfig {
         let mut config = RunConfig::default();
@@ -159,18 +158,14 @@ mod tests {
             norm_groups = 2
         "#;
         let run: RunConfig = diff_core::config::read(text, "test", &[]).unwrap();
-        let schedule = Schedule::new(&run.schedule).unwrap();
-        let unet = run.network.unet().unwrap();
-        let device = Device::Cpu;
-        let network = diff_models::checkpoint::Checkpoint::init(unet, schedule.clone(), 0, &device);
-        let network = network.unwrap().unet;
+        let network = Checkpoint::fresh(&run, &Device::Cpu).unwrap();
         let loss = |batch: usize| {
             let mut run = run.clone();
             run.train.batch = batch;
-            let mut held_out = HeldOut::new(&run, &schedule, &device).unwrap();
+            let mut held_out = HeldOut::new(&run, &network, &Device::Cpu).unwrap();
             let rows: Vec<usize> = held_out.batches.iter().map(|b| b.indices.len()).collect();
             assert_eq!(rows.iter().sum::<usize>(), 25);
-            held_out.measure(&network).unwrap().0
+            held_out.measure(&network.unet).unwrap().0
         };
         let whole = loss(25);
         assert!((loss(7) / whole - 1.0).abs() < 1e-5 && whole > 1.0, "{whole}");

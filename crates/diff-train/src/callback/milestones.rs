@@ -20,15 +20,14 @@ impl Callback for Milestones {
         if !moment.due(self.every) {
             return Ok(());
         }
-        let images = moment.trainer.images();
-        for (i, average) in moment.trainer.averages().iter().enumerate() {
+        let images = moment.images;
+        for (i, average) in moment.averages.iter().enumerate() {
             let name = match i {
                 0 => format!("{images:010}"),
                 _ => format!("{images:010}-ema-{}", average.decay()),
             };
-            let mut checkpoint = moment.checkpoint.clone();
-            checkpoint.metadata.insert("diff.steps".into(), moment.report.step.to_string());
-            checkpoint.write(&self.folder.join(name), average.weights())?;
+            let folder = self.folder.join(name);
+            moment.subject.write(&folder, average.weights(), moment.report.step)?;
         }
         Ok(())
     }

@@ -10,8 +10,8 @@ pub use milestones::Milestones;
 pub use preview::Previews;
 pub use record::Record;
 
-use crate::{Result, StepReport, Trainer};
-use diff_models::{Denoiser, checkpoint::Checkpoint};
+use crate::{Result, StepReport, optim::Ema, subject::Subject};
+use candle_core::Tensor;
 
 /// Something to do between steps. It may look and write, and must not change the course of the run.
 pub trait Callback {
@@ -24,12 +24,15 @@ pub trait Callback {
 
 /// A run between two steps.
 pub struct Moment<'a> {
-    /// The trainer, its weights and averages.
-    pub trainer: &'a Trainer<dyn Denoiser>,
-    /// The network in the form in which it is written.
-    pub checkpoint: &'a Checkpoint,
+    /// What is trained.
+    pub subject: &'a dyn Subject,
+    /// The averages of its weights, in the order of their decays; the first is what the run is
+    /// about.
+    pub averages: &'a [Ema],
     /// What the step measured.
     pub report: &'a StepReport,
+    /// Pictures seen.
+    pub images: usize,
     /// Pictures seen before the step.
     pub images_before: usize,
 }
@@ -37,6 +40,11 @@ pub struct Moment<'a> {
 impl Moment<'_> {
     /// True if this step reached or passed a multiple of `every` pictures.
     pub fn due(&self, every: usize) -> bool {
-        crate::config::due(self.images_before, self.trainer.images(), every)
+        crate::config::due(self.images_before, self.images, every)
+    }
+
+    /// The averaged weights that the run is about.
+    pub fn averaged(&self) -> &[(String, Tensor)] {
+        self.averages.first().map_or(&[], Ema::weights)
     }
 }

@@ -2,13 +2,15 @@ use super::{Callback, Moment, Record};
 use crate::{Result, config::RunConfig};
 use candle_core::{DType, Device, Tensor};
 use diff_core::{
-    Schedule, Step,
+    Step,
     rng::{Address, Purpose},
     save::io_error,
     trajectory,
 };
 use diff_models::{
-    Condition, Context, Denoiser, eps_to_x0,
+    Condition, Context, Denoiser,
+    checkpoint::Checkpoint,
+    eps_to_x0,
     noise::normals,
     pictures::{Grid, Pictures},
 };
@@ -23,23 +25,24 @@ use std::{
 pub struct Previews {
     every: usize,
     folder: PathBuf,
-    schedule: Schedule,
+    network: Checkpoint,
     steps: Vec<Step>,
     latents: Tensor,
     condition: Condition,
 }
 
 impl Previews {
-    /// The previews that `config` asks for, in the run folder `out`.
+    /// The previews of `network` that `config` asks for, in the run folder `out`.
     ///
     /// # Errors
     /// When there are more steps than the schedule has.
     pub fn new(
         config: &RunConfig,
-        schedule: &Schedule,
+        network: &Checkpoint,
         out: &Path,
         device: &Device,
     ) -> Result<Self> {
+        let schedule = &network.schedule;
         let times = trajectory::resolve("linear", config.preview.steps, schedule.timesteps())?;
         let before = std::iter::once(&0).chain(&times);
         let mut steps: Vec<Step> = before.zip(&times).map(|(s, t)| schedule.step(*s, *t)).collect();
@@ -52,7 +55,7 @@ impl Previews {
         Ok(Previews {
             every: config.preview.every,
             folder: out.join("previews"),
-            schedule: schedule.clone(),
+            network: network.clone(),
             steps,
             latents: normals(&rows, &shape, DType::F32, device)?,
             condition: Condition { class, image: None },
@@ -64,7 +67,7 @@ impl Previews {
         for step in &self.steps {
             let times = vec![step.t as f64; x.dim(0)?];
             let prediction = model.forward(&x, &times, &self.condition, &Context::Eval)?;
-            let alpha_bar = [self.schedule.alpha_bar(step.t)];
+            let alpha_bar = [self.network.schedule.alpha_bar(step.t)];
             let eps = prediction.eps(&x, &alpha_bar)?;
             let x0 = eps_to_x0(&x, &eps, &alpha_bar)?;
             let direction = step.ddim_direction(0.0);
@@ -79,13 +82,13 @@ impl Callback for Previews {
         if !moment.due(self.every) {
             return Ok(());
         }
-        let averaged = moment.checkpoint.with_weights(moment.trainer.ema_weights())?;
-        let samples = moment.checkpoint.transform()?.inverse(&self.sample(&averaged)?)?;
+        let averaged = self.network.with_weights(moment.averaged())?;
+        let samples = self.network.transform()?.inverse(&self.sample(&averaged)?)?;
         let pictures = Pictures::from_tensor(&samples)?;
         let [n, h, w, c] = pictures.shape;
         let mut grid = Grid::new(n, [h, w, c]);
         (0..n).for_each(|i| grid.push(pictures.picture(i)));
-        let images = moment.trainer.images();
+        let images = moment.images;
         let path = self.folder.join(format!("{images:010}.png"));
         grid.write(&path, Some(&format!("{images} pictures, step {}", moment.report.step)))?;
         let png = fs::read(&path).map_err(io_error(&path, "read"))?;

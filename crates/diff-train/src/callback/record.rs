@@ -1,6 +1,6 @@
 use crate::{
     Result,
-    log::{Line, Log},
+    log::{HeldOutLine, Line, Log},
     tensorboard::EventWriter,
 };
 use diff_core::save::{self, io_error};
@@ -19,6 +19,7 @@ pub struct Record {
     began: f64,
     /// Seconds of training at the last line that told.
     seconds: f64,
+    held_out: Option<HeldOutLine>,
 }
 
 impl Record {
@@ -39,7 +40,7 @@ impl Record {
         // TensorBoard reads Markdown, in which what is indented stays as it is.
         let indented: String = recipe.lines().map(|line| format!("    {line}\n")).collect();
         events.text(0, now - trained, "config", &indented)?;
-        let mut record = Record { log, events, began: now - trained, seconds: 0.0 };
+        let mut record = Record { log, events, began: now - trained, seconds: 0.0, held_out: None };
         lines.iter().try_for_each(|line| record.show(line))?;
         Ok(record)
     }
@@ -70,7 +71,15 @@ impl Record {
         self.log.sync()
     }
 
+    /// The last measurement on held-out pictures, those before a resumption included.
+    pub fn held_out(&self) -> Option<&HeldOutLine> {
+        self.held_out.as_ref()
+    }
+
     fn show(&mut self, line: &Line) -> Result<()> {
+        if let Line::HeldOut(line) = line {
+            self.held_out = Some(line.clone());
+        }
         self.seconds = line.seconds().unwrap_or(self.seconds);
         let (step, time) = (line.step() as u64, self.began + self.seconds);
         for (tag, value) in line.scalars() {

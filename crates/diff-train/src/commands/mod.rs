@@ -7,7 +7,7 @@ mod run;
 
 use clap::{Parser, Subcommand};
 
-/// Trains denoising networks.
+/// Trains denoising networks and classifiers.
 #[derive(Parser)]
 #[command(version)]
 pub(crate) struct Cli {
@@ -19,7 +19,7 @@ pub(crate) struct Cli {
 enum Command {
     /// Train a network and write its run folder.
     Run(run::RunArgs),
-    /// List the documents' training recipes, or print one.
+    /// List the training recipes, the documents' and ours, or print one.
     Presets(presets::PresetsArgs),
     /// Open a data set, print what is in it, and draw what a network would be trained on.
     Data(data::DataArgs),

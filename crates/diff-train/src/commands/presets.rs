@@ -29,7 +29,7 @@ pub(crate) fn presets(args: &PresetsArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     for preset in PRESETS {
-        writeln!(out, "{:13} {}", preset.name, preset.title())?;
+        writeln!(out, "{:17} {}", preset.name, preset.title())?;
     }
     Ok(())
 }

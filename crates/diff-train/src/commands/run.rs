@@ -85,7 +85,7 @@ impl Callback for Bar {
         let progress =
             self.progress.get_or_insert_with(|| Progress::resumed(total, "images", before));
         let loss = moment.report.loss;
-        progress.update(moment.trainer.images() as f64, &format!("loss {loss:.4}"));
+        progress.update(moment.images as f64, &format!("loss {loss:.4}"));
         Ok(())
     }
 }
@@ -126,6 +126,7 @@ fn dry_run(args: &RunArgs, config: &RunConfig) -> anyhow::Result<()> {
     writeln!(out, "# memory      {:.1} MiB and activations", mib(plan.state_bytes as f64))?;
     writeln!(out, "# checkpoint  {:.1} MiB", mib(plan.checkpoint_bytes as f64))?;
     writeln!(out, "# operations  {:.3e} FLOPs", plan.flops)?;
+    writeln!(out, "# forward     {:.3e} FLOPs a picture", plan.forward_flops as f64)?;
     writeln!(out, "# time        about {:.0} s here", plan.seconds)?;
     Ok(())
 }

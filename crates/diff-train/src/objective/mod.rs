@@ -1,15 +1,17 @@
 //! What is minimised: one file an objective, one line each in [`ObjectiveConfig`].
 
+mod classifier;
 mod sa;
 mod simple;
 
+pub use classifier::{Classification, ClassifierConfig};
 pub use sa::{NoiseMode, SaConfig, SequenceAware, Window};
 pub use simple::{Simple, SimpleConfig};
 
 use crate::{Error, Result, data::Batch, draws::Draws};
 use candle_core::{DType, Tensor};
 use diff_core::Schedule;
-use diff_models::{Condition, Context, Denoiser, diffuse};
+use diff_models::{Condition, Context, Denoiser, diffuse, nets::Classifier};
 use serde::{Deserialize, Serialize};
 
 /// A training objective over models of some kind.
@@ -43,7 +45,7 @@ pub struct Loss {
     pub total: Tensor,
     /// Named scalars; an objective's terms before they are weighted, shares as well.
     pub parts: Vec<(&'static str, Tensor)>,
-    /// The paper times of the rows at hand, for error messages.
+    /// The paper times of the rows at hand, for error messages; none where there are no times.
     pub times: Vec<i64>,
 }
 
@@ -55,6 +57,8 @@ pub enum ObjectiveConfig {
     Simple(SimpleConfig),
     /// L_simple + lambda L_sa.
     Sa(SaConfig),
+    /// Cross-entropy with the labels.
+    Classifier(ClassifierConfig),
 }
 
 impl Default for ObjectiveConfig {
@@ -65,25 +69,53 @@ impl Default for ObjectiveConfig {
 
 /// Objectives over noise predictors.
 pub type NoiseObjective = Box<dyn Objective<Model = dyn Denoiser>>;
+/// Objectives over classifiers.
+pub type ClassifierObjective = Box<dyn Objective<Model = Classifier>>;
 
 impl ObjectiveConfig {
-    /// Builds the objective under a schedule.
+    /// The kinds that denoisers are trained on.
+    pub(crate) const DENOISING: &str = "simple or sa";
+
+    /// Its name in a configuration.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            ObjectiveConfig::Simple(_) => "simple",
+            ObjectiveConfig::Sa(_) => "sa",
+            ObjectiveConfig::Classifier(_) => "classifier",
+        }
+    }
+
+    /// Builds the objective of a denoiser under a schedule.
     ///
     /// # Errors
-    /// When a value is out of its range.
+    /// When a value is out of its range, or the objective is not one for denoisers.
     pub fn build(&self, schedule: &Schedule) -> Result<NoiseObjective> {
         Ok(match self {
             ObjectiveConfig::Simple(_) => Box::new(Simple::new(schedule.clone())),
             ObjectiveConfig::Sa(config) => {
                 Box::new(SequenceAware::new(config.clone(), schedule.clone())?)
             }
+            ObjectiveConfig::Classifier(_) => {
+                return Err(argument("objective.kind", self.kind(), Self::DENOISING));
+            }
         })
+    }
+
+    /// Builds the objective of a classifier.
+    ///
+    /// # Errors
+    /// When a value is out of its range, or the objective is not one for classifiers.
+    pub fn build_classifier(&self) -> Result<ClassifierObjective> {
+        match self {
+            ObjectiveConfig::Classifier(config) => Ok(Box::new(Classification::new(*config)?)),
+            _ => Err(argument("objective.kind", self.kind(), "classifier")),
+        }
     }
 
     /// Rows the network sees for each picture of a batch.
     pub fn rows_per_picture(&self) -> usize {
         match self {
-            ObjectiveConfig::Simple(_) => 1,
+            ObjectiveConfig::Simple(_) | ObjectiveConfig::Classifier(_) => 1,
             ObjectiveConfig::Sa(config) => config.window_steps(),
         }
     }

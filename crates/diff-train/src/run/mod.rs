@@ -26,14 +26,19 @@ pub use resume::resumed;
 use crate::{
     Error, Result,
     callback::Callback,
-    config::RunConfig,
+    config::{NetworkConfig, RunConfig},
     stop::{Signal, Stop},
+    subject::Kind,
 };
 use candle_core::Device;
+use diff_models::checkpoint::{Checkpoint, ClassifierCheckpoint};
 use lock::Lock;
 use serde::Serialize;
 use session::Prepared;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// What a run reports when it ends.
 #[derive(Clone, Debug, Serialize)]
@@ -48,6 +53,9 @@ pub struct Summary {
     pub images: usize,
     /// Mean loss over the steps of the last log line, if there is one.
     pub loss: Option<f64>,
+    /// The parts of the last held-out loss, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_out: Option<BTreeMap<String, f64>>,
     /// Seconds of training, those before a resumption included.
     pub seconds: f64,
     /// Steps that had been taken when it was resumed.
@@ -84,6 +92,21 @@ pub fn run(
     stop: &Stop,
     callbacks: &mut [&mut dyn Callback],
 ) -> Result<Summary> {
+    match &config.network {
+        NetworkConfig::Ddpm(_) => train::<Checkpoint>(config, start, device, stop, callbacks),
+        NetworkConfig::Classifier(_) => {
+            train::<ClassifierCheckpoint>(config, start, device, stop, callbacks)
+        }
+    }
+}
+
+fn train<S: Kind>(
+    config: &RunConfig,
+    start: Start,
+    device: &Device,
+    stop: &Stop,
+    callbacks: &mut [&mut dyn Callback],
+) -> Result<Summary> {
     let out = config.out.as_deref().ok_or_else(|| {
         diff_core::Error::argument("out", "nothing", "a folder for the run, e.g. --set out=runs/a")
     })?;
@@ -93,7 +116,7 @@ pub fn run(
         check_vacant(out)?;
     }
     let (parts, resumable) = match start {
-        Start::Fresh => (built(config, device)?, None),
+        Start::Fresh => (built::<S>(config, device)?, None),
         Start::Resume => match resume::newest(out)? {
             Some(newest) => (parts::Parts::build(config, device)?, Some(newest)),
             None => (built(config, device)?, None),
@@ -112,7 +135,7 @@ pub fn run(
     session.train(stop, callbacks)
 }
 
-fn built(config: &RunConfig, device: &Device) -> Result<parts::Parts> {
+fn built<S: Kind>(config: &RunConfig, device: &Device) -> Result<parts::Parts<S>> {
     let mut parts = parts::Parts::build(config, device)?;
     if let Some(spec) = &config.init_from {
         parts.init_from(spec, device)?;

@@ -1,23 +1,22 @@
 use crate::{
-    Result, Trainer,
+    Error, Result, Trainer,
     config::RunConfig,
     data::{self, Dataset, Loader},
-    objective::NoiseObjective,
+    objective::ObjectiveConfig,
+    subject::{BoxedObjective, Kind},
 };
 use candle_core::Device;
-use diff_core::Schedule;
-use diff_models::{Denoiser, checkpoint::Checkpoint};
 
 /// The parts of a run, built and checked against each other.
-pub(super) struct Parts {
+pub(super) struct Parts<S: Kind> {
     pub(super) data: Dataset,
-    pub(super) checkpoint: Checkpoint,
-    pub(super) objective: NoiseObjective,
-    /// Whether the network takes classes.
+    pub(super) subject: S,
+    pub(super) objective: BoxedObjective<S>,
+    /// Whether the network or its objective takes classes.
     pub(super) labelled: bool,
 }
 
-impl Parts {
+impl<S: Kind> Parts<S> {
     /// Everything but the weights a run may start from.
     pub(super) fn build(config: &RunConfig, device: &Device) -> Result<Self> {
         config.check()?;
@@ -26,52 +25,45 @@ impl Parts {
 
     /// [`Parts::build`] over data that are open.
     pub(super) fn over(data: Dataset, config: &RunConfig, device: &Device) -> Result<Self> {
-        let schedule = Schedule::new(&config.schedule)?;
-        let objective = config.objective.build(&schedule)?;
         let labelled = fits(config, &data)?;
-        let unet = config.network.unet()?;
-        let checkpoint = Checkpoint::init(unet, schedule, config.seed, device)?;
-        Ok(Parts { data, checkpoint, objective, labelled })
+        let subject = S::fresh(config, device)?;
+        let objective = subject.objective(&config.objective)?;
+        Ok(Parts { data, subject, objective, labelled })
     }
 
     /// Takes the weights of another checkpoint, which must be of the same network.
     pub(super) fn init_from(&mut self, spec: &str, device: &Device) -> Result<()> {
-        let other = Checkpoint::open(spec, device)?;
-        let (own, found) = (self.checkpoint.unet.prediction_type(), other.unet.prediction_type());
-        if own != found {
-            let expected = format!("a network that predicts {own:?}; this one predicts {found:?}");
-            return Err(diff_core::Error::argument("init_from", spec, expected).into());
-        }
-        let weights = other.params.tensors().into_iter().collect();
-        self.checkpoint.params.load(&weights).map_err(|e| match e {
+        let other = self.subject.open_alike(spec, device)?;
+        let weights = other.params().tensors().into_iter().collect();
+        self.subject.params().load(&weights).map_err(|e| match e {
             diff_models::Error::Weights { problems, .. } => {
                 let file = format!("init_from = {spec}");
                 diff_models::Error::Weights { file, problems }
             }
             other => other,
         })?;
-        self.checkpoint.metadata.insert("diff.init_from".into(), spec.into());
+        self.subject.metadata().insert("diff.init_from".into(), spec.into());
         Ok(())
     }
 
-    /// The trainer, and the checkpoint whose parameters it trains.
+    /// The trainer, and the subject whose parameters it trains.
     pub(super) fn trainer(
         self,
         config: &RunConfig,
         device: &Device,
-    ) -> Result<(Trainer<dyn Denoiser>, Checkpoint)> {
-        let Parts { data, checkpoint, objective, labelled } = self;
+    ) -> Result<(Trainer<S::Model>, S)> {
+        let Parts { data, subject, objective, labelled } = self;
         let loader =
             Loader::new(data, config.data.augment(), config.seed, config.train.batch, labelled)?;
-        let model: Box<dyn Denoiser> = Box::new(checkpoint.unet.clone());
-        let params = checkpoint.params.clone();
+        let (model, params) = (subject.model(), subject.params().clone());
         let (train, seed) = (config.train.clone(), config.seed);
         let trainer = Trainer::new(model, params, objective, loader, train, seed, device.clone())?;
-        Ok((trainer, checkpoint))
+        Ok((trainer, subject))
     }
 }
 
-/// Checks pictures and classes against the network; true if the network takes classes.
+/// Checks pictures and classes against the network; true if the network or its objective takes
+/// classes.
 pub(crate) fn fits(config: &RunConfig, data: &Dataset) -> Result<bool> {
     let (shape, classes) = config.network.input();
     if data.shape() != shape {
@@ -83,6 +75,14 @@ pub(crate) fn fits(config: &RunConfig, data: &Dataset) -> Result<bool> {
         let expected = format!("at least {} for data set {}", data.classes(), data.name());
         let given = classes.unwrap_or_default();
         return Err(diff_core::Error::argument("network.classes", given, expected).into());
+    }
+    let judged = matches!(config.objective, ObjectiveConfig::Classifier(_));
+    if let Some(i) = data.unlabelled().filter(|_| judged) {
+        let message = format!(
+            "picture {} has no label, which objective.kind = classifier needs",
+            data.index(i)
+        );
+        return Err(Error::Data { source_name: data.name().into(), message });
     }
     Ok(classes.is_some())
 }

@@ -1,6 +1,12 @@
 use super::parts::Parts;
-use crate::{Result, config::RunConfig, data::Dataset};
+use crate::{
+    Result,
+    config::{NetworkConfig, RunConfig},
+    data::Dataset,
+    subject::Kind,
+};
 use candle_core::Device;
+use diff_models::checkpoint::{Checkpoint, ClassifierCheckpoint};
 use serde::Serialize;
 use std::time::Instant;
 
@@ -19,6 +25,8 @@ pub struct Plan {
     pub state_bytes: usize,
     /// Bytes of a checkpoint on disk.
     pub checkpoint_bytes: u64,
+    /// Floating-point operations of one forward pass of one picture: twice its multiply-adds.
+    pub forward_flops: u64,
     /// Floating-point operations of the whole run, three forward passes' worth a step (estimate).
     pub flops: f64,
     /// Seconds on this machine, from a few small steps (estimate).
@@ -30,19 +38,26 @@ pub struct Plan {
 /// # Errors
 /// The configuration errors of [`run`](super::run).
 pub fn plan(config: &RunConfig, device: &Device) -> Result<Plan> {
-    let mut parts = Parts::build(config, device)?;
+    match &config.network {
+        NetworkConfig::Ddpm(_) => plan_of::<Checkpoint>(config, device),
+        NetworkConfig::Classifier(_) => plan_of::<ClassifierCheckpoint>(config, device),
+    }
+}
+
+fn plan_of<S: Kind>(config: &RunConfig, device: &Device) -> Result<Plan> {
+    let mut parts = Parts::<S>::build(config, device)?;
     if let Some(spec) = &config.init_from {
         parts.init_from(spec, device)?;
     }
-    let (pictures, parameters) = (parts.data.len(), parts.checkpoint.params.numel());
+    let (pictures, parameters) = (parts.data.len(), parts.subject.params().numel());
     let (batch, steps) = (config.train.batch as f64, config.train.steps as f64);
     let rows = batch * config.objective.rows_per_picture() as f64;
     let [_, height, width] = config.network.input().0;
-    let forward = 2.0 * parts.checkpoint.unet.multiply_adds(height, width) as f64;
-    let flops = 3.0 * forward * rows * steps;
+    let forward_flops = 2 * parts.subject.multiply_adds(height, width);
+    let flops = 3.0 * forward_flops as f64 * rows * steps;
     let (one, four) = (
-        step_seconds(&parts.data, config, 1, device)?,
-        step_seconds(&parts.data, config, 4, device)?,
+        step_seconds::<S>(&parts.data, config, 1, device)?,
+        step_seconds::<S>(&parts.data, config, 4, device)?,
     );
     // A part of a step costs something in itself, and something for every picture.
     let each = ((four - one) / 3.0).max(0.0);
@@ -57,6 +72,7 @@ pub fn plan(config: &RunConfig, device: &Device) -> Result<Plan> {
         parameters,
         state_bytes: (2 + kept) * 4 * parameters,
         checkpoint_bytes: checkpoint_bytes(config, parameters),
+        forward_flops,
         flops,
         seconds,
     })
@@ -69,10 +85,16 @@ pub(super) fn checkpoint_bytes(config: &RunConfig, parameters: usize) -> u64 {
 }
 
 /// Seconds of a step on `batch` pictures, the first step left out.
-fn step_seconds(data: &Dataset, config: &RunConfig, batch: usize, device: &Device) -> Result<f64> {
+fn step_seconds<S: Kind>(
+    data: &Dataset,
+    config: &RunConfig,
+    batch: usize,
+    device: &Device,
+) -> Result<f64> {
     let mut probe = config.clone();
     (probe.train.batch, probe.train.accumulate) = (batch, 1);
-    let (mut trainer, _) = Parts::over(data.clone(), &probe, device)?.trainer(&probe, device)?;
+    let (mut trainer, _) =
+        Parts::<S>::over(data.clone(), &probe, device)?.trainer(&probe, device)?;
     trainer.step()?;
     let started = Instant::now();
     trainer.step()?;

@@ -6,37 +6,36 @@ use super::{
 };
 use crate::{
     Error, Result, Trainer,
-    callback::{Callback, HeldOut, Milestones, Moment, Previews, Record},
+    callback::{Callback, HeldOut, Milestones, Moment, Record},
     config::{RunConfig, due},
     log::{Line, Log, Means},
     stop::Stop,
     store::{Newest, Store},
+    subject::Kind,
 };
 use candle_core::Device;
 use diff_core::save::{atomic_bytes, remove};
-use diff_models::{
-    Denoiser,
-    checkpoint::{Checkpoint, read_tensors, write_tensors},
-};
+use diff_models::checkpoint::{read_tensors, write_tensors};
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::Instant,
 };
 
 /// A run that could begin: nothing has been written yet.
-pub(super) struct Prepared<'a> {
+pub(super) struct Prepared<'a, S: Kind> {
     config: &'a RunConfig,
     out: &'a Path,
-    trainer: Trainer<dyn Denoiser>,
-    checkpoint: Checkpoint,
+    trainer: Trainer<S::Model>,
+    subject: S,
     own: Vec<Box<dyn Callback>>,
     /// Name, SHA-256 and length of the data set.
     data: (String, String, usize),
 }
 
 /// A run under way.
-pub(super) struct Session<'a> {
-    run: Prepared<'a>,
+pub(super) struct Session<'a, S: Kind> {
+    run: Prepared<'a, S>,
     store: Store,
     record: Record,
     means: Means,
@@ -47,37 +46,38 @@ pub(super) struct Session<'a> {
     resumed_at: Option<usize>,
 }
 
-impl<'a> Prepared<'a> {
+impl<'a, S: Kind> Prepared<'a, S> {
     /// Everything that can be refused without a look at the run folder.
     pub(super) fn new(
         config: &'a RunConfig,
         out: &'a Path,
-        parts: Parts,
+        parts: Parts<S>,
         device: &Device,
     ) -> Result<Self> {
         let data = &parts.data;
         let data = (data.name().to_string(), data.sha256().to_string(), data.len());
-        let schedule = parts.checkpoint.schedule.clone();
-        let (trainer, mut checkpoint) = parts.trainer(config, device)?;
+        let (trainer, mut subject) = parts.trainer(config, device)?;
         // Without the folder: the same recipe gives the same file wherever it is run.
         let recipe = RunConfig { out: None, ..config.clone() };
-        checkpoint.metadata.insert("diff.config".into(), recipe.to_toml()?);
-        checkpoint.set_transform(config.data.transform);
+        let metadata = subject.metadata();
+        metadata.insert("diff.config".into(), recipe.to_toml()?);
+        metadata.insert("diff.data".into(), data.0.clone());
+        metadata.insert("diff.data_sha256".into(), data.1.clone());
         let mut own: Vec<Box<dyn Callback>> = Vec::new();
         if config.held_out.every > 0 {
-            own.push(Box::new(HeldOut::new(config, &schedule, device)?));
+            own.push(Box::new(HeldOut::new(config, &subject, device)?));
         }
-        if config.preview.every > 0 {
-            own.push(Box::new(Previews::new(config, &schedule, out, device)?));
+        if let Some(previews) = subject.previews(config, out, device)? {
+            own.push(Box::new(previews));
         }
         if config.save.keep_every > 0 {
             own.push(Box::new(Milestones::new(config.save.keep_every, out)));
         }
-        Ok(Prepared { config, out, trainer, checkpoint, own, data })
+        Ok(Prepared { config, out, trainer, subject, own, data })
     }
 
     /// The run at step 0.
-    pub(super) fn begin(self) -> Result<Session<'a>> {
+    pub(super) fn begin(self) -> Result<Session<'a, S>> {
         write_config(self.config, self.out)?;
         let log = Log::create(&self.out.join("log.jsonl"))?;
         let record = Record::new(self.out, log, &[], &self.config.to_toml()?)?;
@@ -85,7 +85,7 @@ impl<'a> Prepared<'a> {
     }
 
     /// The run as its checkpoint left it.
-    pub(super) fn go_on(mut self, newest: &Newest) -> Result<Session<'a>> {
+    pub(super) fn go_on(mut self, newest: &Newest) -> Result<Session<'a, S>> {
         let counters = Counters::read(&newest.folder)?;
         let (name, sha256, _) = &self.data;
         if counters.data.sha256 != *sha256 {
@@ -98,8 +98,8 @@ impl<'a> Prepared<'a> {
             });
         }
         let state = read_tensors(&newest.folder.join("training/state.safetensors"))?;
-        let weights = "model/unet/diffusion_pytorch_model.safetensors";
-        let averaged = read_tensors(&newest.folder.join(weights))?;
+        let weights = newest.folder.join("model").join(self.subject.weights_file());
+        let averaged = read_tensors(&weights)?;
         self.trainer.restore(counters.step, state, averaged)?;
         // The checkpoint is good: from here on what lies beyond it goes.
         let (log, lines) = Log::resume(&self.out.join("log.jsonl"), counters.step)?;
@@ -118,7 +118,7 @@ impl<'a> Prepared<'a> {
         Ok(session)
     }
 
-    fn session(self, record: Record) -> Session<'a> {
+    fn session(self, record: Record) -> Session<'a, S> {
         Session {
             store: Store::new(self.out),
             run: self,
@@ -132,7 +132,7 @@ impl<'a> Prepared<'a> {
     }
 }
 
-impl Session<'_> {
+impl<S: Kind> Session<'_, S> {
     /// The loop.
     pub(super) fn train(
         &mut self,
@@ -166,10 +166,11 @@ impl Session<'_> {
         }
         Ok(Summary {
             out: self.run.out.to_path_buf(),
-            parameters: self.run.checkpoint.params.numel(),
+            parameters: self.run.subject.params().numel(),
             steps: self.run.trainer.steps(),
             images: self.run.trainer.images(),
             loss: self.loss,
+            held_out: self.held_out(),
             seconds: self.seconds(),
             resumed_at: self.resumed_at,
             stopped_by: stopped_by.filter(|_| !finished),
@@ -188,9 +189,10 @@ impl Session<'_> {
             self.record.write(Line::Steps(line))?;
         }
         let moment = Moment {
-            trainer: &self.run.trainer,
-            checkpoint: &self.run.checkpoint,
+            subject: &self.run.subject,
+            averages: self.run.trainer.averages(),
             report: &report,
+            images: self.run.trainer.images(),
             images_before: before,
         };
         let own = self.run.own.iter_mut().map(|callback| callback.as_mut() as &mut dyn Callback);
@@ -203,6 +205,12 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// The parts of the last held-out loss.
+    fn held_out(&self) -> Option<BTreeMap<String, f64>> {
+        let parts = &self.record.held_out()?.held_out_parts;
+        Some(parts.iter().filter_map(|(name, v)| Some((name.clone(), v.as_f64()?))).collect())
+    }
+
     /// Seconds of training so far.
     fn seconds(&self) -> f64 {
         self.seconds_before + self.started.elapsed().as_secs_f64()
@@ -211,15 +219,11 @@ impl Session<'_> {
     fn save(&mut self) -> Result<()> {
         // What the checkpoint counts on must be there before it is.
         self.record.sync()?;
-        self.run
-            .checkpoint
-            .metadata
-            .insert("diff.steps".into(), self.run.trainer.steps().to_string());
         let counters = self.counters()?;
-        let bytes = checkpoint_bytes(self.run.config, self.run.checkpoint.params.numel());
-        let (trainer, checkpoint) = (&self.run.trainer, &self.run.checkpoint);
+        let bytes = checkpoint_bytes(self.run.config, self.run.subject.params().numel());
+        let (trainer, subject) = (&self.run.trainer, &self.run.subject);
         self.store.save(trainer.images(), bytes, |folder| {
-            checkpoint.write(&folder.join("model"), trainer.ema_weights())?;
+            subject.write(&folder.join("model"), trainer.ema_weights(), trainer.steps())?;
             let training = folder.join("training");
             write_tensors(&training.join("state.safetensors"), &trainer.state())?;
             Ok(atomic_bytes(&training.join("state.json"), counters.as_bytes())?)
@@ -262,13 +266,10 @@ impl Session<'_> {
         folders
     }
 
-    fn write_models(&mut self) -> Result<()> {
-        self.run
-            .checkpoint
-            .metadata
-            .insert("diff.steps".into(), self.run.trainer.steps().to_string());
+    fn write_models(&self) -> Result<()> {
+        let trainer = &self.run.trainer;
         for (folder, i) in self.model_folders() {
-            self.run.checkpoint.write(&folder, self.run.trainer.averages()[i].weights())?;
+            self.run.subject.write(&folder, trainer.averages()[i].weights(), trainer.steps())?;
         }
         Ok(())
     }
