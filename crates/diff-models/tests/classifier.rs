@@ -183,7 +183,7 @@ fn what_is_wrong_with_a_folder_is_named() {
     for (key, value, words) in [
         ("chanels", json!(4), ["unknown field `chanels`", "expected one of"]),
         ("classes", json!("ten"), ["invalid type", "usize"]),
-        ("norm_groups", json!(3), ["norm_groups = 3", "width, 4 "]),
+        ("norm_groups", json!(3), ["norm_groups = 3", "divisors of the level width 4"]),
         ("_class_name", json!("ResNet"), ["_class_name = ResNet", "DiffClassifier"]),
     ] {
         let message = refused(|folder| set(folder, key, value));

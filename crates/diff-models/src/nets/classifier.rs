@@ -105,7 +105,7 @@ impl ClassifierSpec {
         match self.widths().find(|width| width % self.norm_groups != 0) {
             None => Ok(()),
             Some(width) => {
-                let supported = format!("divisors of every level's width, {width} among them");
+                let supported = format!("divisors of the level width {width}");
                 Err(Error::unsupported("norm_groups", self.norm_groups, supported))
             }
         }
