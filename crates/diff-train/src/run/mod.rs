@@ -51,6 +51,10 @@ pub struct Summary {
     pub steps: usize,
     /// Pictures seen.
     pub images: usize,
+    /// Floating-point operations of one forward pass of one picture: twice its multiply-adds.
+    pub forward_flops: u64,
+    /// Floating-point operations of the training, three forward passes' worth a step (estimate).
+    pub flops: f64,
     /// Mean loss over the steps of the last log line, if there is one.
     pub loss: Option<f64>,
     /// The parts of the last held-out loss, if there is one.

@@ -51,10 +51,8 @@ fn plan_of<S: Kind>(config: &RunConfig, device: &Device) -> Result<Plan> {
     }
     let (pictures, parameters) = (parts.data.len(), parts.subject.params().numel());
     let (batch, steps) = (config.train.batch as f64, config.train.steps as f64);
-    let rows = batch * config.objective.rows_per_picture() as f64;
-    let [_, height, width] = config.network.input().0;
-    let forward_flops = 2 * parts.subject.multiply_adds(height, width);
-    let flops = 3.0 * forward_flops as f64 * rows * steps;
+    let forward_flops = forward_flops(config, &parts.subject);
+    let flops = training_flops(config, forward_flops, batch * steps);
     let (one, four) = (
         step_seconds::<S>(&parts.data, config, 1, device)?,
         step_seconds::<S>(&parts.data, config, 4, device)?,
@@ -76,6 +74,18 @@ fn plan_of<S: Kind>(config: &RunConfig, device: &Device) -> Result<Plan> {
         flops,
         seconds,
     })
+}
+
+/// Floating-point operations of one forward pass of one picture.
+pub(super) fn forward_flops<S: Kind>(config: &RunConfig, subject: &S) -> u64 {
+    let [_, height, width] = config.network.input().0;
+    2 * subject.multiply_adds(height, width)
+}
+
+/// Floating-point operations of training on so many pictures: three forward passes' worth for every
+/// row that the network sees of a picture.
+pub(super) fn training_flops(config: &RunConfig, forward_flops: u64, pictures: f64) -> f64 {
+    3.0 * forward_flops as f64 * config.objective.rows_per_picture() as f64 * pictures
 }
 
 /// Bytes of a checkpoint, headers and texts left out.

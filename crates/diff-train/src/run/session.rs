@@ -1,7 +1,7 @@
 use super::{
     Summary,
     parts::Parts,
-    plan::checkpoint_bytes,
+    plan::{checkpoint_bytes, forward_flops, training_flops},
     resume::{Counters, DataPosition, FORMAT},
 };
 use crate::{
@@ -164,11 +164,15 @@ impl<S: Kind> Session<'_, S> {
         if finished && (trained || !self.run.out.join("model").exists()) {
             self.write_models()?;
         }
+        let forward_flops = forward_flops(self.run.config, &self.run.subject);
+        let images = self.run.trainer.images();
         Ok(Summary {
             out: self.run.out.to_path_buf(),
             parameters: self.run.subject.params().numel(),
             steps: self.run.trainer.steps(),
-            images: self.run.trainer.images(),
+            images,
+            forward_flops,
+            flops: training_flops(self.run.config, forward_flops, images as f64),
             loss: self.loss,
             held_out: self.held_out(),
             seconds: self.seconds(),
