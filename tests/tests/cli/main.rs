@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod classifier;
 mod disk;
 mod errors;
 mod loss;
