@@ -99,7 +99,7 @@ pub fn memorisation(
     })
 }
 
-/// Mean distance, grey levels from 0 to 1, from squared ones in levels of 0..=255.
+/// Mean distance, grey levels from 0 to 1, from squared ones (at least one) in levels of 0..=255.
 pub fn mean_distance(squared: &[u64]) -> f64 {
     let sum: f64 = squared.iter().map(|d| (*d as f64).sqrt() / 255.0).sum();
     sum / squared.len() as f64
