@@ -93,14 +93,14 @@ mod tests {
         fs::create_dir(runs.path().join("quick")).unwrap();
         let find = |entries: Vec<Entry>| entries.into_iter().find(|e| e.name == "quick").unwrap();
         let quick = find(entries(&experiment::folder(), runs.path()).unwrap());
-        assert_eq!((quick.models, quick.samplers, quick.cells), (2, 2, 18));
+        assert_eq!((quick.models, quick.samplers, quick.cells), (2, 2, 21));
         assert!(!quick.evidence && quick.report.is_none());
         fs::write(runs.path().join("quick/report.html"), "").unwrap();
         let quick = find(entries(&experiment::folder(), runs.path()).unwrap());
         assert!(quick.report.is_some());
         let text = table(&[quick]);
         let line = text.lines().nth(1).unwrap().split_whitespace().collect::<Vec<_>>();
-        assert_eq!(line[..6], ["quick", "2", "2", "18", "no", "yes"]);
+        assert_eq!(line[..6], ["quick", "2", "2", "21", "no", "yes"]);
     }
 
     #[test]

@@ -32,7 +32,7 @@
   }
 
   function charts() {
-    const figure = one("figure.plot");
+    const figure = one("#training figure.plot");
     const drawing = one(".drawing", figure);
     const tip = one(".tip", figure);
     const around = ({ left, right }, guide) => ({

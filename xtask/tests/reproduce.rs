@@ -8,11 +8,12 @@ use common::{Place, stderr};
 use serde_json::Value;
 use std::{fs, path::PathBuf};
 
-/// Cells of the quick experiment: a classifier, two models, two samplers, four measures.
-const CELLS: [&str; 18] = [
+/// Cells of the quick experiment: a classifier, two models, two samplers, six measures.
+const CELLS: [&str; 21] = [
     "train-classifier",
     "train-baseline",
     "train-sa2",
+    "illustrate",
     "floor",
     "sample-baseline-ddpm-10",
     "fd-baseline-ddpm-10",
@@ -21,6 +22,7 @@ const CELLS: [&str; 18] = [
     "fd-baseline-ddim-10",
     "pixels-baseline-ddim-10",
     "gap-baseline",
+    "bounds-baseline",
     "sample-sa2-ddpm-10",
     "fd-sa2-ddpm-10",
     "pixels-sa2-ddpm-10",
@@ -28,6 +30,7 @@ const CELLS: [&str; 18] = [
     "fd-sa2-ddim-10",
     "pixels-sa2-ddim-10",
     "gap-sa2",
+    "bounds-sa2",
 ];
 
 impl Place {
@@ -68,6 +71,7 @@ fn the_report_has_every_cell_and_needs_nothing_from_elsewhere() {
         "better, outside the interval",
         "1.375",
         "3.281",
+        "0.007812",
     ];
     for page in [&html, &markdown] {
         for name in CELLS.iter().chain(&shown) {
@@ -85,7 +89,7 @@ fn the_report_has_every_cell_and_needs_nothing_from_elsewhere() {
     }
     let results = place.results();
     assert_eq!(results["cells"].as_array().unwrap().len(), CELLS.len());
-    assert_eq!(results["values"].as_array().unwrap().len(), 11);
+    assert_eq!(results["values"].as_array().unwrap().len(), 14);
     assert_eq!(results["differences"][0]["difference"], -2.0);
     assert_eq!(results["differences"][0]["interval"], serde_json::json!([-2.0, -2.0]));
     assert_eq!(results["evidence"], false);
@@ -94,16 +98,16 @@ fn the_report_has_every_cell_and_needs_nothing_from_elsewhere() {
 #[test]
 fn finished_cells_are_reused_and_only_what_changed_is_run_again() {
     let place = Place::new();
-    assert_eq!(place.calls(&[], &[]), 18);
+    assert_eq!(place.calls(&[], &[]), CELLS.len());
     assert_eq!(place.calls(&[], &[]), 0);
-    assert!(place.read("report.md").contains("18 of them"));
+    assert!(place.read("report.md").contains("21 of them"));
     assert_eq!(place.calls(&["--set", "sample.seed=1"], &[]), 12, "samples and their measures");
-    assert_eq!(place.calls(&["--set", "config.train.lr=0.5"], &[]), 16, "not the classifier");
+    assert_eq!(place.calls(&["--set", "config.train.lr=0.5"], &[]), 18, "not the classifier");
     let judge = ["--set", "classifier.config.train.lr=0.5"];
     assert_eq!(place.calls(&judge, &[]), 6, "the classifier, and what is judged by it");
-    assert_eq!(place.calls(&[], &[("FAKE_VERSION", "2")]), 18);
+    assert_eq!(place.calls(&[], &[("FAKE_VERSION", "2")]), CELLS.len());
     assert_eq!(place.calls(&[], &[]), 0, "the cells of the first run are still there");
-    assert_eq!(place.calls(&["--force"], &[]), 18);
+    assert_eq!(place.calls(&["--force"], &[]), CELLS.len());
 }
 
 #[test]
@@ -139,7 +143,7 @@ fn a_failed_cell_loses_only_what_starts_from_it() {
         let page = place.read(page);
         assert!(page.contains("out of luck") && page.contains("0.0625"));
     }
-    assert_eq!(place.calls(&[], &[]), 8, "the next run does what is missing");
+    assert_eq!(place.calls(&[], &[]), 9, "the next run does what is missing");
 }
 
 #[test]
@@ -162,17 +166,17 @@ fn a_part_can_be_run_and_the_rest_is_said_to_be_missing() {
     assert_eq!(place.calls(&["--only", "fd-sa2-ddim"], &[]), 4);
     let results = place.results();
     let states = results["cells"].as_array().unwrap().iter().map(|cell| &cell["state"]);
-    assert_eq!(states.filter(|state| *state == "not run").count(), 14);
-    assert!(place.read("report.md").contains("14 of 18 cells have not been run"));
+    assert_eq!(states.filter(|state| *state == "not run").count(), 17);
+    assert!(place.read("report.md").contains("17 of 21 cells have not been run"));
     assert_eq!(place.calls(&["--only", "fd-sa2"], &[]), 2, "one more sampler and its measure");
-    assert!(place.read("report.md").contains("12 of 18 cells have not been run"));
+    assert!(place.read("report.md").contains("15 of 21 cells have not been run"));
 }
 
 #[test]
 fn cells_side_by_side_give_what_cells_one_by_one_give() {
     let results = ["1", "5"].map(|jobs| {
         let place = Place::new();
-        assert_eq!(place.calls(&["--jobs", jobs], &[]), 18);
+        assert_eq!(place.calls(&["--jobs", jobs], &[]), CELLS.len());
         let mut results = place.results();
         results.as_object_mut().unwrap().remove("times");
         results
@@ -183,7 +187,7 @@ fn cells_side_by_side_give_what_cells_one_by_one_give() {
 #[test]
 fn more_than_one_seed_gives_means_and_deviations() {
     let place = Place::new();
-    assert_eq!(place.calls(&["--set", "seeds=[0, 1, 2]"], &[]), 2 + 3 * 16);
+    assert_eq!(place.calls(&["--set", "seeds=[0, 1, 2]"], &[]), 3 + 3 * 18);
     let page = place.read("report.md");
     assert!(page.contains("10 ± 0 (n = 3)") && page.contains("baseline-s2"), "{page}");
     assert_eq!(place.results()["differences"][0]["interval"], serde_json::json!([-2.0, -2.0]));
@@ -234,7 +238,7 @@ fn a_dry_run_prints_the_plan_and_does_nothing() {
     assert!(CELLS.iter().all(|cell| plan.contains(cell)), "{plan}");
     // 36 pictures of 10 steps at 1e6 operations; 8 pictures of 19; three trainings of 3e9.
     assert!(plan.contains("3.60e8 FLOPs") && plan.contains("1.52e8 FLOPs"), "{plan}");
-    assert!(plan.contains("18 cells, 1.07e10 FLOPs, about 7 min"), "{plan}");
+    assert!(plan.contains("21 cells, 1.47e10 FLOPs, about 9 min"), "{plan}");
     assert!(!place.out().exists());
 }
 

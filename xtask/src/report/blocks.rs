@@ -25,6 +25,8 @@ pub(crate) enum Block {
     Folded(&'static str, Table),
     /// Charts side by side.
     Charts(Vec<Chart>),
+    /// A drawing that is one already: file name, what it shows, SVG.
+    Drawing(String, String, String),
     /// Samples: samplers with a line about each, and their pictures.
     Grids(Vec<(String, String)>, Vec<Shot>),
     /// What went wrong: a name, and the words of the binary.

@@ -6,6 +6,10 @@ use super::{
 };
 use crate::reproduce::experiment::{Contrast, Experiment, MeasureKind, Published};
 
+/// The measures that give distances, and what those are called.
+pub(crate) const SPACES: [(MeasureKind, &str); 2] =
+    [(MeasureKind::Fd, "in the classifier's features"), (MeasureKind::Pixels, "in pixels")];
+
 /// A measured distance of a model by a sampler, over its training seeds.
 pub(crate) struct Score<'a> {
     /// The model's name.
@@ -59,9 +63,13 @@ impl Difference<'_> {
     }
 }
 
-/// Every model by every sampler it is sampled by.
-pub(crate) fn scores<'a>(experiment: &'a Experiment, evidence: &Evidence) -> Vec<Score<'a>> {
-    let values = distances(experiment, evidence);
+/// Every model by every sampler it is sampled by, in the space of a kind of measure.
+pub(crate) fn scores<'a>(
+    experiment: &'a Experiment,
+    evidence: &Evidence,
+    kind: MeasureKind,
+) -> Vec<Score<'a>> {
+    let values = distances(experiment, evidence, kind);
     let mut scores = Vec::new();
     for (m, model) in experiment.models.iter().enumerate() {
         for sampler in experiment.samplers_of(model) {
@@ -87,8 +95,9 @@ pub(crate) fn scores<'a>(experiment: &'a Experiment, evidence: &Evidence) -> Vec
 pub(crate) fn differences<'a>(
     experiment: &'a Experiment,
     evidence: &Evidence,
+    kind: MeasureKind,
 ) -> Vec<Difference<'a>> {
-    let values = distances(experiment, evidence);
+    let values = distances(experiment, evidence, kind);
     let place = |name: &str| experiment.models.iter().position(|model| model.name == name);
     let mut found = Vec::new();
     for contrast in &experiment.contrasts {
@@ -138,6 +147,7 @@ fn difference<'a>(
 fn distances<'b, 'a>(
     experiment: &'b Experiment,
     evidence: &'b Evidence<'a>,
+    kind: MeasureKind,
 ) -> Vec<&'b Measured<'a>> {
-    evidence.of_kind(experiment, MeasureKind::Fd).flat_map(|(_, values)| values).collect()
+    evidence.of_kind(experiment, kind).flat_map(|(_, values)| values).collect()
 }

@@ -42,6 +42,10 @@ fn block(block: &Block) -> String {
             let figures: String = charts.iter().map(|c| chart::figure(&c.chart)).collect();
             format!("<div class=\"charts\">\n{figures}</div>\n")
         }
+        Block::Drawing(_, _, svg) => {
+            let svg = svg.find("<svg").map_or("", |start| &svg[start..]);
+            format!("<div class=\"charts\">\n<figure class=\"still\">\n{svg}</figure>\n</div>\n")
+        }
         Block::Grids(samplers, shots) => flip(samplers, shots),
         Block::Failures(failures) => {
             let items: String = failures

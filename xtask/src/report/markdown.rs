@@ -32,6 +32,7 @@ fn block(block: &Block) -> String {
             let images: Vec<String> = charts.iter().map(|c| image(&c.alt, &c.file)).collect();
             images.join("\n")
         }
+        Block::Drawing(file, alt, _) => format!("![{alt}](files/{file})\n"),
         Block::Grids(samplers, shots) => {
             samplers.iter().map(|(name, about)| row_of_grids(name, about, shots)).collect()
         }

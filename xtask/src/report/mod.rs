@@ -24,9 +24,9 @@ use crate::{
     machine::Machine,
     reproduce::{
         Finished, Outcome,
-        experiment::Experiment,
+        experiment::{Experiment, MeasureKind},
         plan::{Cell, Run},
-        task::GRID,
+        task::{DRAWING, GRID},
     },
     workspace::Binaries,
 };
@@ -46,6 +46,8 @@ pub(crate) struct Report<'a> {
     curves: Vec<Chart>,
     /// Samples of the first training of every model.
     shots: Vec<Shot>,
+    /// Drawings by the name of their measure.
+    drawings: Vec<(String, String)>,
     cells: Vec<(&'a str, &'a Outcome)>,
     versions: &'a BTreeMap<String, String>,
     machine: Machine,
@@ -66,6 +68,7 @@ impl<'a> Report<'a> {
         let trained: Vec<Option<&Finished>> = firsts.iter().map(|(_, done)| *done).collect();
         let mut report = Report {
             experiment,
+            drawings: drawings(experiment, &evidence)?,
             settings: Settings::gather(experiment, &trained)?,
             curves: Vec::new(),
             shots: Vec::new(),
@@ -97,6 +100,9 @@ impl<'a> Report<'a> {
                         let svg = chart.chart.to_svg();
                         save::atomic_bytes(&files.join(&chart.file), svg.as_bytes())
                     })?,
+                    Block::Drawing(file, _, svg) => {
+                        save::atomic_bytes(&files.join(file), svg.as_bytes())?;
+                    }
                     Block::Grids(_, shots) => {
                         shots.iter().filter(|shot| !shot.png.is_empty()).try_for_each(|shot| {
                             save::atomic_bytes(&files.join(&shot.file), &shot.png)
@@ -140,6 +146,18 @@ impl<'a> Report<'a> {
         }
         line
     }
+}
+
+fn drawings(experiment: &Experiment, evidence: &Evidence) -> Result<Vec<(String, String)>> {
+    let mut drawings = Vec::new();
+    for (measure, values) in evidence.of_kind(experiment, MeasureKind::Illustrate) {
+        for done in values.iter().filter_map(|value| value.done) {
+            let path = done.folder.join(DRAWING);
+            let svg = fs::read_to_string(&path).map_err(io_error(&path, "read"))?;
+            drawings.push((measure.name().to_string(), svg));
+        }
+    }
+    Ok(drawings)
 }
 
 /// The first training of every model.

@@ -4,85 +4,108 @@ use super::{
     Report,
     blocks::{Block, Chart, Table},
     evidence::Measured,
-    findings::{self, Score},
+    findings::{self, Difference, SPACES, Score},
     statistics::{Estimate, Spread},
     table::Td,
     text,
 };
-use crate::reproduce::experiment::{MeasureKind, Sampler};
+use crate::reproduce::experiment::{Contrast, MeasureKind, Sampler};
 use diff_core::plot::{LineChart, Series};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// What was asked, answered.
 pub(super) fn differences(report: &Report) -> Vec<Block> {
     let experiment = report.experiment;
-    let all = findings::differences(experiment, &report.evidence);
-    if all.is_empty() {
-        return Vec::new();
-    }
-    let mut blocks = vec![Block::Quiet(
-        "Distances of both models, their difference with its 95 % interval (of one training: other \
-         samples, drawn pairwise by bootstrap; of several: Student's t over training seeds), and \
-         their ratio beside the published one. A negative difference means that the first model is \
-         better. An interval of one training says nothing about other training seeds."
-            .into(),
-    )];
+    let mut blocks = Vec::new();
     for contrast in &experiment.contrasts {
-        let mut table = Table::new([
-            "by",
-            &contrast.model,
-            &contrast.against,
-            "difference",
-            "interval",
-            "verdict",
-            "ratio",
-            "published ratio",
-            "published",
-        ]);
-        let own = |c: &findings::Difference| std::ptr::eq(c.contrast, contrast);
-        for d in all.iter().filter(|d| own(d)) {
-            let published = d.published(experiment);
-            let source = published.map(|p| {
-                let (value, base) = (text::number(p.value), text::number(p.baseline));
-                format!("{}: {value} against {base} ({})", p.metric, p.source)
-            });
-            table.rows.push(vec![
-                Td::word(&experiment.samplers[d.sampler].name),
-                Td::number(Some(d.model)),
-                Td::number(Some(d.against)),
-                Td::number(Some(d.difference.value)),
-                Td::Number(interval(&d.difference)),
-                Td::word(d.verdict()),
-                Td::number(Some(d.ratio())),
-                Td::number(published.map(|p| p.value / p.baseline)),
-                Td::Prose(source.unwrap_or_default()),
-            ]);
+        for (kind, space) in SPACES {
+            let all = findings::differences(experiment, &report.evidence, kind);
+            let own: Vec<_> = all.iter().filter(|d| std::ptr::eq(d.contrast, contrast)).collect();
+            if own.is_empty() {
+                continue;
+            }
+            let heading = format!("{} against {}, {space}", contrast.model, contrast.against);
+            blocks.push(Block::Heading(heading, contrast.about.clone()));
+            blocks.push(Block::Table(contrast_table(report, contrast, &own, kind)));
         }
-        let heading = format!("{} against {}", contrast.model, contrast.against);
-        blocks.push(Block::Heading(heading, contrast.about.clone()));
-        blocks.push(Block::Table(table));
+    }
+    if !blocks.is_empty() {
+        let words = "Fréchet distances of both models, their difference with its 95 % interval (of \
+                     one training: other samples, drawn pairwise by bootstrap; of several: \
+                     Student's t over training seeds), and their ratio beside the published one. \
+                     A negative difference means that the first model is better. An interval of \
+                     one training says nothing about other training seeds.";
+        blocks.insert(0, Block::Quiet(words.into()));
     }
     blocks
 }
 
-/// Fréchet distance and classifier score of everything.
+fn contrast_table(
+    report: &Report,
+    contrast: &Contrast,
+    differences: &[&Difference],
+    kind: MeasureKind,
+) -> Table {
+    let experiment = report.experiment;
+    // A published FID is of a network's features: it stands beside those alone.
+    let published = |d: &Difference| match kind {
+        MeasureKind::Fd => d.published(experiment),
+        _ => None,
+    };
+    let beside = differences.iter().any(|d| published(d).is_some());
+    let mut heading = vec!["by", &contrast.model, &contrast.against, "difference", "interval"];
+    heading.extend(["verdict", "ratio"]);
+    if beside {
+        heading.extend(["published ratio", "published"]);
+    }
+    let mut table = Table::new(heading);
+    for d in differences {
+        let mut row = vec![
+            Td::word(&experiment.samplers[d.sampler].name),
+            Td::number(Some(d.model)),
+            Td::number(Some(d.against)),
+            Td::number(Some(d.difference.value)),
+            Td::Number(interval(&d.difference)),
+            Td::word(d.verdict()),
+            Td::number(Some(d.ratio())),
+        ];
+        if beside {
+            let source = published(d).map(|p| {
+                let (value, base) = (text::number(p.value), text::number(p.baseline));
+                format!("{}: {value} against {base} ({})", p.metric, p.source)
+            });
+            row.push(Td::number(published(d).map(|p| p.value / p.baseline)));
+            row.push(Td::Prose(source.unwrap_or_default()));
+        }
+        table.rows.push(row);
+    }
+    table
+}
+
+/// Fréchet distances and classifier scores of everything.
 pub(super) fn distances(report: &Report) -> Vec<Block> {
     let experiment = report.experiment;
-    let measures: Vec<_> = report.evidence.of_kind(experiment, MeasureKind::Fd).collect();
-    if measures.is_empty() {
-        return Vec::new();
+    let mut blocks = Vec::new();
+    for (kind, space) in SPACES {
+        let scores = findings::scores(experiment, &report.evidence, kind);
+        if scores.iter().all(|score| score.fd.is_none()) {
+            continue;
+        }
+        let heading = format!("Fréchet distance {space}");
+        blocks.push(Block::Heading(heading, "lower is better".into()));
+        blocks.push(Block::Table(by_sampler(report, &scores, |score| score.fd)));
+        blocks.push(Block::Quiet(kind.about().into()));
+        let charts = by_steps(report, &scores, kind.name(), space);
+        if !charts.is_empty() {
+            blocks.push(Block::Charts(charts));
+        }
+        if kind == MeasureKind::Fd {
+            blocks.push(Block::Heading("Classifier score".into(), "higher is better".into()));
+            blocks.push(Block::Table(by_sampler(report, &scores, |score| score.cs)));
+        }
     }
-    let scores = findings::scores(experiment, &report.evidence);
-    let mut blocks = vec![Block::Quiet(MeasureKind::Fd.about().into())];
-    blocks.push(Block::Heading("Fréchet distance".into(), "lower is better".into()));
-    blocks.push(Block::Table(by_sampler(report, &scores, |score| score.fd)));
-    let charts = by_steps(report, &scores);
-    if !charts.is_empty() {
-        blocks.push(Block::Charts(charts));
-    }
-    blocks.push(Block::Heading("Classifier score".into(), "higher is better".into()));
-    blocks.push(Block::Table(by_sampler(report, &scores, |score| score.cs)));
-    for (_, values) in measures {
+    for (_, values) in report.evidence.of_kind(experiment, MeasureKind::Fd) {
         blocks.push(Block::Heading(
             "Nearest neighbours".into(),
             "Euclidean distance of pictures, grey levels 0 to 1".into(),
@@ -118,7 +141,7 @@ fn by_sampler(
 }
 
 /// Distance by sampling steps, a chart for every sampler that is run with three numbers or more.
-fn by_steps(report: &Report, scores: &[Score]) -> Vec<Chart> {
+fn by_steps(report: &Report, scores: &[Score], file: &str, space: &str) -> Vec<Chart> {
     let experiment = report.experiment;
     let mut families: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (s, sampler) in experiment.samplers.iter().enumerate() {
@@ -139,10 +162,10 @@ fn by_steps(report: &Report, scores: &[Score]) -> Vec<Chart> {
                 band: known.iter().filter_map(|(x, e)| band(*x, e)).collect(),
             }
         };
-        let title = format!("Fréchet distance by sampling steps, {name}");
+        let title = format!("Fréchet distance {space} by sampling steps, {name}");
         let series = experiment.models.iter().map(|model| line(&model.name));
         Chart {
-            file: format!("fd-{}.svg", name.replace([' ', ','], "-")),
+            file: format!("{file}-{}.svg", name.replace([' ', ','], "-")),
             alt: format!("Line chart: {title}"),
             chart: LineChart {
                 title,
@@ -212,7 +235,45 @@ pub(super) fn gap(report: &Report) -> Vec<Block> {
     if !blocks.is_empty() {
         blocks.insert(0, Block::Quiet(MeasureKind::Gap.about().into()));
     }
+    for (measure, values) in report.evidence.of_kind(report.experiment, MeasureKind::Bounds) {
+        let options = measure.options.iter().map(|(k, v)| format!("{k} {v}"));
+        let aside = options.collect::<Vec<_>>().join(", ");
+        blocks.push(Block::Heading(measure.name().to_string(), aside));
+        blocks.push(Block::Table(bounds(report, &values)));
+        blocks.push(Block::Quiet(MeasureKind::Bounds.about().into()));
+    }
+    for (name, svg) in &report.drawings {
+        blocks.push(Block::Heading(name.clone(), String::new()));
+        let alt = "Paths of one sample with errors that agree and with errors that alternate";
+        blocks.push(Block::Drawing(format!("{name}.svg"), alt.into(), svg.clone()));
+        blocks.push(Block::Quiet(MeasureKind::Illustrate.about().into()));
+    }
     blocks
+}
+
+/// Theorem 2's numbers, a row a model and a window.
+fn bounds(report: &Report, values: &[&Measured]) -> Table {
+    let mut table =
+        Table::new(["model", "total gap", "L_theta", "K", "upper", "L_sa", "lower", "holds"]);
+    for value in values {
+        let (Some(run), Some(done)) = (value.run, value.done) else { continue };
+        let Some(checkpoint) = done.record.summary.pointer("/checkpoints/0") else { continue };
+        let number = |of: &Value, name: &str| Td::number(of.get(name).and_then(Value::as_f64));
+        for window in checkpoint.get("bounds").and_then(Value::as_array).into_iter().flatten() {
+            let holds = window.get("hold").and_then(Value::as_bool).unwrap_or(false);
+            table.rows.push(vec![
+                Td::Word(report.name_of(run)),
+                number(checkpoint, "gap_l2"),
+                number(checkpoint, "loss"),
+                number(window, "window"),
+                number(window, "upper"),
+                number(window, "sequence_aware"),
+                number(window, "lower"),
+                Td::word(if holds { "yes" } else { "no" }),
+            ]);
+        }
+    }
+    table
 }
 
 fn gap_ends(report: &Report, values: &[&Measured]) -> Table {
@@ -240,8 +301,8 @@ fn gap_chart(
 ) -> Option<Chart> {
     let line = |value: &&Measured| {
         let curves = value.done?.record.summary.get("curves")?;
-        let list = |value: &serde_json::Value| -> Option<Vec<f64>> {
-            value.as_array()?.iter().map(serde_json::Value::as_f64).collect()
+        let list = |value: &Value| -> Option<Vec<f64>> {
+            value.as_array()?.iter().map(Value::as_f64).collect()
         };
         let (t, y) = (list(curves.get("t")?)?, list(curves.get("model")?.get(scalar)?)?);
         let start = t.first().copied()?;
@@ -255,7 +316,7 @@ fn gap_chart(
         alt: format!("Line chart: {title}, by steps taken"),
         chart: LineChart {
             title,
-            x_label: "steps taken from the start".into(),
+            x_label: "steps taken, from the start down to t = 2".into(),
             y_label: scalar.into(),
             series,
             ..LineChart::default()

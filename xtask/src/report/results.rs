@@ -3,7 +3,7 @@
 
 use super::{
     Report,
-    findings::{Difference, differences},
+    findings::{Difference, SPACES, differences},
     text,
 };
 use crate::reproduce::{Finished, Outcome, plan::Run};
@@ -40,8 +40,10 @@ pub(crate) fn results(report: &Report) -> Value {
             "sampler": value.sampler.map(sampler),
             "values": value.done.map(|_| value.numbers()),
         })).collect::<Vec<_>>(),
-        "differences": differences(experiment, evidence).iter()
-            .map(|difference| row(report, difference)).collect::<Vec<_>>(),
+        "differences": SPACES.iter().flat_map(|(kind, _)| {
+            differences(experiment, evidence, *kind).iter()
+                .map(|difference| row(report, difference, kind.name())).collect::<Vec<_>>()
+        }).collect::<Vec<_>>(),
         "cells": report.cells.iter().map(|(name, outcome)| json!({
             "name": name,
             "key": outcome.finished().map(|done| &done.record.key),
@@ -53,9 +55,10 @@ pub(crate) fn results(report: &Report) -> Value {
     })
 }
 
-fn row(report: &Report, difference: &Difference) -> Value {
+fn row(report: &Report, difference: &Difference, measure: &str) -> Value {
     let experiment = report.experiment;
     json!({
+        "measure": measure,
         "model": difference.contrast.model,
         "against": difference.contrast.against,
         "sampler": experiment.samplers[difference.sampler].name,

@@ -89,6 +89,7 @@ impl Planner<'_> {
     }
 
     fn rest(&mut self) {
+        self.measures(Taken::Nothing, None, None, None);
         self.measures(Taken::Classifier, None, None, None);
         for run in self.runs() {
             let trained = |cell: &Cell| cell.subject == Subject::Model(run);
@@ -182,7 +183,7 @@ mod tests {
                     assert!(rest.iter().all(|r| *r == Subject::Classifier));
                 }
                 (Subject::Value(Some(run), None, _), [Subject::Model(of)]) => assert_eq!(run, *of),
-                (Subject::Value(None, None, _), [Subject::Classifier]) => {}
+                (Subject::Value(None, None, _), [] | [Subject::Classifier]) => {}
                 other => panic!("{}: {other:?}", cell.name),
             }
         }

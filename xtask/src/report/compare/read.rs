@@ -63,8 +63,17 @@ fn entries(results: &Value, origin: &str) -> Result<Vec<Entry>> {
     }
     for (i, value) in values.iter().enumerate() {
         let at = |key: &str| format!("values[{i}].{key}");
-        for key in ["model", "sampler", "measure"] {
-            value.get(key).and_then(Value::as_str).ok_or_else(|| wrong(at(key), "a name"))?;
+        // Not every measure is of a model, or of samples.
+        for key in ["model", "sampler"] {
+            if value.get(key).is_some_and(|name| !name.is_string() && !name.is_null()) {
+                return Err(wrong(at(key), "a name, or nothing"));
+            }
+        }
+        let measure = value.get("measure").and_then(Value::as_str);
+        measure.ok_or_else(|| wrong(at("measure"), "a name"))?;
+        // A cell that was not run has no values.
+        if value.get("values").is_some_and(Value::is_null) {
+            continue;
         }
         let numbers = value.get("values").filter(|values| values.is_object());
         numbers.ok_or_else(|| wrong(at("values"), "an object of numbers"))?;

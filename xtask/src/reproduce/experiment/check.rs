@@ -52,7 +52,8 @@ fn measures(experiment: &Experiment) -> Result<()> {
         }
         let key = format!("measures.{}", measure.name());
         once(&format!("{key}.seeds"), &measure.seeds)?;
-        if measure.kind.taken() == Taken::Classifier && !measure.seeds.is_empty() {
+        let of_models = matches!(measure.kind.taken(), Taken::Model | Taken::Samples);
+        if !of_models && !measure.seeds.is_empty() {
             bail!(Error::argument(format!("{key}.seeds"), "a list", "nothing: it sees no model"));
         }
         if let Some((name, value)) = measure.options.iter().find(|(_, value)| {

@@ -35,6 +35,8 @@ pub(crate) enum MeasureKind {
     Gap,
     /// The total gap and the three numbers of SA-DPM's Theorem 2.
     Bounds,
+    /// A drawing of why errors that agree from step to step matter.
+    Illustrate,
 }
 
 /// What a measure is taken of.
@@ -46,6 +48,8 @@ pub(crate) enum Taken {
     Model,
     /// The classifier alone.
     Classifier,
+    /// Nothing that is trained.
+    Nothing,
 }
 
 impl MeasureKind {
@@ -57,6 +61,7 @@ impl MeasureKind {
             MeasureKind::Floor => "floor",
             MeasureKind::Gap => "gap",
             MeasureKind::Bounds => "bounds",
+            MeasureKind::Illustrate => "illustrate",
         }
     }
 
@@ -66,6 +71,7 @@ impl MeasureKind {
             MeasureKind::Pixels | MeasureKind::Fd => Taken::Samples,
             MeasureKind::Gap | MeasureKind::Bounds => Taken::Model,
             MeasureKind::Floor => Taken::Classifier,
+            MeasureKind::Illustrate => Taken::Nothing,
         }
     }
 
@@ -78,9 +84,10 @@ impl MeasureKind {
     pub(crate) fn about(self) -> &'static str {
         match self {
             MeasureKind::Pixels => {
-                "Plain statistics of grey values. They see pictures that are too dark, too flat \
-                 or all alike; they do not see whether a picture shows a digit. They are not an \
-                 FID, nor a substitute for one."
+                "FD-pixels, the Fréchet distance between Gaussians fitted to the grey values \
+                 themselves, and plain statistics of them. No network has a say in it; it sees \
+                 pictures that are too dark, too flat or all alike, and does not see whether a \
+                 picture shows a digit. It is no FID, nor a substitute for one."
             }
             MeasureKind::Fd => {
                 "Fréchet distance between Gaussians fitted to the features of samples and of \
@@ -101,8 +108,16 @@ impl MeasureKind {
                  models. Smaller is better."
             }
             MeasureKind::Bounds => {
-                "The total gap of Theorem 1 and the three numbers that Theorem 2 of SA-DPM orders, \
-                 means over pictures."
+                "The total gap of Theorem 1 (mean norm), its square L_theta, and for windows of K steps \
+                 the three numbers that Theorem 2 of SA-DPM orders, upper >= L_sa >= lower: means over \
+                 pictures, with whether both inequalities hold for every picture."
+            }
+            MeasureKind::Illustrate => {
+                "Our drawing of the idea of SA-DPM's figure 1, where all is known: a mixture of two \
+                 Gaussians in one dimension, sampled by its exact noise prediction, by that plus an \
+                 error of one sign in every step, and by that plus an error of the same size whose \
+                 sign alternates. Errors that agree add up, errors that cancel do not; the \
+                 sequence-aware loss punishes the sum of neighbouring errors, hence the former."
             }
         }
     }

@@ -18,13 +18,16 @@ pub(crate) struct Measuring {
     keyed_by: Vec<Option<&'static str>>,
 }
 
+/// What an illustration leaves.
+pub(crate) const DRAWING: &str = "illustration.svg";
+
 impl Measuring {
     /// The measure, on `images` samples where it is taken of samples.
     pub(crate) fn new(measure: &Measure, images: u32) -> Self {
         let own = match measure.kind.taken() {
             Taken::Samples => Some(None),
             Taken::Model => Some(Some(Trained::Denoiser.weights())),
-            Taken::Classifier => None,
+            Taken::Classifier | Taken::Nothing => None,
         };
         let judge = measure.kind.judges().then(|| Some(Trained::Classifier.weights()));
         let keyed_by = own.into_iter().chain(judge).collect();
@@ -62,7 +65,7 @@ impl Task for Measuring {
                 let model = inputs.next().map_or(folder, PathBuf::as_path);
                 flag("checkpoint", text(model.join("run/model")));
             }
-            Taken::Classifier => {}
+            Taken::Classifier | Taken::Nothing => {}
         }
         if kind.judges() {
             let classifier = inputs.next().map_or(folder, PathBuf::as_path);
@@ -75,19 +78,24 @@ impl Task for Measuring {
             };
             flag(name, value);
         }
-        if kind == MeasureKind::Gap {
-            flag("name", "model".into());
+        match kind {
+            MeasureKind::Gap | MeasureKind::Bounds => flag("name", "model".into()),
+            MeasureKind::Illustrate => flag("svg", text(folder.join(DRAWING))),
+            MeasureKind::Pixels | MeasureKind::Fd | MeasureKind::Floor => {}
         }
         arguments.push("--json".into());
         arguments
     }
 
     fn outputs(&self) -> Vec<&'static str> {
-        Vec::new()
+        match self.measure.kind {
+            MeasureKind::Illustrate => vec![DRAWING],
+            _ => Vec::new(),
+        }
     }
 
     fn check(&self, _folder: &Path, summary: &Value) -> Result<()> {
-        check_finite(summary, "")?;
+        check_finite(&known(summary), "")?;
         let images = summary.get("images").and_then(Value::as_u64);
         if self.measure.kind.taken() == Taken::Samples && images != Some(u64::from(self.images)) {
             bail!("expected {} images to be measured, diff-eval reports {summary}", self.images);
@@ -100,7 +108,39 @@ impl Task for Measuring {
         Some(match self.measure.kind {
             MeasureKind::Gap => of("num") * (of("start") - 1.0).max(0.0),
             MeasureKind::Bounds => of("num") * 999.0,
-            MeasureKind::Pixels | MeasureKind::Fd | MeasureKind::Floor => 0.0,
+            _ => 0.0,
         })
+    }
+}
+
+/// A summary without the intervals that were not asked for, and accuracies nobody can tell.
+fn known(summary: &Value) -> Value {
+    let mut known = summary.clone();
+    let optional =
+        |name: &str| name.ends_with("_low") || name.ends_with("_high") || name.contains("accuracy");
+    if let Some(fields) = known.as_object_mut() {
+        fields.retain(|name, value| !(value.is_null() && optional(name)));
+    }
+    known
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_interval_may_be_missing_and_a_value_may_not() {
+        let measure = Measure {
+            kind: MeasureKind::Floor,
+            name: None,
+            options: Default::default(),
+            seeds: Vec::new(),
+        };
+        let task = Measuring::new(&measure, 0);
+        let folder = Path::new("");
+        assert!(task.check(folder, &json!({"fd_held_out": 1.0, "fd_held_out_low": null})).is_ok());
+        let error = task.check(folder, &json!({"fd_held_out": null})).unwrap_err().to_string();
+        assert!(error.contains("fd_held_out"), "{error}");
     }
 }

@@ -4,7 +4,7 @@ mod measure;
 mod sample;
 mod train;
 
-pub(crate) use measure::Measuring;
+pub(crate) use measure::{DRAWING, Measuring};
 pub(crate) use sample::{DrawSamples, GRID};
 pub(crate) use train::{TrainModel, Trained};
 
