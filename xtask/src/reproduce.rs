@@ -44,8 +44,8 @@ pub(crate) struct Args {
     /// Cells run at a time, each on its share of the threads [default: one a thread].
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
-    /// Run only cells whose name holds this text, and what they start from; the report shows what
-    /// there is. May be repeated.
+    /// Run only the cell of this name, or else those whose name holds this text, and what they start
+    /// from; the report shows what there is. May be repeated.
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
     /// Take the binaries from a folder instead of building them.
@@ -90,9 +90,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     verdict(&cells, &outcomes)
 }
 
-/// Which cells to run: all, or those whose names hold one of `only`, with what they start from.
+/// Which cells to run: all, or those that `only` names or whose names hold it, with what they start
+/// from.
 fn wanted(cells: &[Cell], only: &[String]) -> Result<Vec<bool>> {
-    let named = |cell: &Cell| only.is_empty() || only.iter().any(|part| cell.name.contains(part));
+    let is_name = |part: &String| cells.iter().any(|cell| cell.name == *part);
+    let meant = |cell: &Cell, part: &String| match is_name(part) {
+        true => cell.name == *part,
+        false => cell.name.contains(part),
+    };
+    let named = |cell: &Cell| only.is_empty() || only.iter().any(|part| meant(cell, part));
     let mut wanted: Vec<bool> = cells.iter().map(named).collect();
     if let Some(part) = only.iter().find(|part| !cells.iter().any(|c| c.name.contains(*part))) {
         bail!(diff_core::Error::argument("only", part, "a part of a cell's name; see --dry-run"));
@@ -140,6 +146,8 @@ mod tests {
             chosen("fd-sa2-ddim"),
             ["train-classifier", "train-sa2", "sample-sa2-ddim-10", "fd-sa2-ddim-10"]
         );
+        assert_eq!(chosen("gap-sa2"), ["train-sa2", "gap-sa2"]);
+        assert_eq!(chosen("train-sa2"), ["train-sa2"]);
         let error = wanted(&cells, &["nothing".to_string()]).unwrap_err().to_string();
         assert!(error.contains("--dry-run"), "{error}");
     }

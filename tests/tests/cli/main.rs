@@ -8,6 +8,7 @@ mod errors;
 mod loss;
 mod pipeline;
 mod resume;
+mod shipped;
 mod train;
 
 use serde_json::Value;

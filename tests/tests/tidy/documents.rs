@@ -31,8 +31,12 @@ pub(crate) fn unnamed(path: &str, text: &str, names: &BTreeSet<String>) -> Vec<S
     missing.map(|name| format!("{path}: does not mention `{name}`")).collect()
 }
 
-/// Differences between the manifest of checkpoints and the tracked files.
-pub(crate) fn checkpoints(manifest: &str, tracked: &[String]) -> Vec<String> {
+/// Differences between the manifest of checkpoints and the tracked files, whose SHA-256 `hash` tells.
+pub(crate) fn checkpoints(
+    manifest: &str,
+    tracked: &[String],
+    hash: impl Fn(&str) -> Option<String>,
+) -> Vec<String> {
     let manifest: Value = serde_json::from_str(manifest).unwrap();
     let listed: Vec<&Value> = manifest["checkpoints"].as_array().unwrap().iter().collect();
     let mut problems = Vec::new();
@@ -43,6 +47,12 @@ pub(crate) fn checkpoints(manifest: &str, tracked: &[String]) -> Vec<String> {
         for field in ["name", "source", "revision", "licence", "recipe", "result", "files"] {
             if checkpoint[field].is_null() {
                 problems.push(format!("checkpoint {name:?} has no {field}"));
+            }
+        }
+        for (file, sha256) in checkpoint["files"].as_object().into_iter().flatten() {
+            let path = format!("checkpoints/{name}/{file}");
+            if hash(&path).as_deref() != sha256.as_str() {
+                problems.push(format!("{path} is not the file whose hash is listed"));
             }
         }
     }
@@ -79,8 +89,15 @@ fn a_crate_nobody_mentions_is_found() {
 #[test]
 fn weights_outside_the_manifest_and_entries_without_fields_are_found() {
     let tracked = ["checkpoints/x/unet/w.safetensors".to_string()];
-    assert_eq!(checkpoints(r#"{"checkpoints": []}"#, &tracked).len(), 1);
-    assert!(checkpoints(r#"{"checkpoints": []}"#, &[]).is_empty());
+    let hash = |path: &str| path.ends_with("/a").then(|| "0a".to_string());
+    assert_eq!(checkpoints(r#"{"checkpoints": []}"#, &tracked, hash).len(), 1);
+    assert!(checkpoints(r#"{"checkpoints": []}"#, &[], hash).is_empty());
     let bare = r#"{"checkpoints": [{"name": "x"}]}"#;
-    assert_eq!(checkpoints(bare, &tracked).len(), 6);
+    assert_eq!(checkpoints(bare, &tracked, hash).len(), 6);
+    let files = |files: &str| {
+        let fields = r#""source": 1, "revision": 1, "licence": 1, "recipe": 1, "result": 1"#;
+        format!(r#"{{"checkpoints": [{{"name": "x", {fields}, "files": {files}}}]}}"#)
+    };
+    assert!(checkpoints(&files(r#"{"a": "0a"}"#), &tracked, hash).is_empty());
+    assert_eq!(checkpoints(&files(r#"{"a": "0b", "gone": "0a"}"#), &tracked, hash).len(), 2);
 }

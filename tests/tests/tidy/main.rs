@@ -9,6 +9,7 @@ mod files;
 mod manifests;
 
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -137,6 +138,12 @@ fn the_documents_name_every_crate() {
 
 #[test]
 fn the_checkpoint_manifest_lists_what_is_there() {
-    let tracked: Vec<String> = tracked().into_iter().map(|(path, _)| path).collect();
-    expect_none(documents::checkpoints(&read("checkpoints/manifest.json"), &tracked));
+    let paths = output("git", &["ls-files", "-z"]);
+    let tracked: Vec<String> = paths.split('\0').map(String::from).collect();
+    assert!(tracked.iter().any(|path| path.ends_with(".safetensors")), "weights are tracked");
+    let hash = |path: &str| {
+        let bytes = fs::read(root().join(path)).ok()?;
+        Some(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+    };
+    expect_none(documents::checkpoints(&read("checkpoints/manifest.json"), &tracked, hash));
 }
