@@ -185,6 +185,14 @@ fn cells_side_by_side_give_what_cells_one_by_one_give() {
 }
 
 #[test]
+fn further_seeds_use_the_cells_of_the_first() {
+    let place = Place::new();
+    assert_eq!(place.calls(&[], &[]), CELLS.len());
+    assert_eq!(place.calls(&["--set", "seeds=[0, 1]"], &[]), 18, "those of the second seed");
+    assert_eq!(place.calls(&["--set", "seeds=[1]"], &[]), 0);
+}
+
+#[test]
 fn more_than_one_seed_gives_means_and_deviations() {
     let place = Place::new();
     assert_eq!(place.calls(&["--set", "seeds=[0, 1, 2]"], &[]), 3 + 3 * 18);

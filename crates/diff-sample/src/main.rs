@@ -41,7 +41,7 @@ struct GenerateArgs {
     /// ddpm, ddpm-large, ddim or sigma-hat; see `diff-sample list`.
     #[arg(long, default_value = "ddim")]
     sampler: String,
-    /// Steps S, in 1..=T; a list given as the trajectory brings its own.
+    /// Steps S, in 1..=T; a list given as the trajectory brings its own [default: 50, or T].
     #[arg(long)]
     steps: Option<usize>,
     /// Noise of DDIM: 0 deterministic, 1 DDPM.

@@ -251,7 +251,6 @@ fn impossible_requests_are_refused_by_name() {
     refuse(SamplerSpec { eta: Some(f64::NAN), ..spec("ddim", "linear", 10) }, &["eta", "NaN"]);
     refuse(SamplerSpec { eta: Some(0.0), ..spec("ddpm", "linear", 10) }, &["eta", "ddpm"]);
     refuse(SamplerSpec { clip: Some(Clip::Posterior), ..spec("ddim", "linear", 9) }, &["clip"]);
-    refuse(SamplerSpec { steps: None, ..spec("ddim", "linear", 1) }, &["steps"]);
     let listed = SamplerSpec { steps: None, ..spec("ddim", "1,10,100", 1) };
     assert_eq!(listed.build(&schedule).unwrap().remaining(), 3);
     let resolved = listed.resolved(&schedule).unwrap();
@@ -264,4 +263,14 @@ fn impossible_requests_are_refused_by_name() {
     assert_eq!(peer.build(&schedule).unwrap().remaining(), 334);
     let error = request(1, 0).check().unwrap_err().to_string();
     assert!(error.contains("batch = 0"), "{error}");
+}
+
+#[test]
+fn a_request_without_steps_takes_fifty_or_all_there_are() {
+    let unsaid = SamplerSpec { steps: None, ..spec("ddim", "linear", 1) };
+    for (timesteps, steps) in [(1000, 50), (20, 20)] {
+        let schedule = schedule(ScheduleKind::Linear, timesteps);
+        assert_eq!(unsaid.resolved(&schedule).unwrap().steps, Some(steps));
+        assert_eq!(unsaid.build(&schedule).unwrap().remaining(), steps);
+    }
 }

@@ -99,7 +99,6 @@ fn impossible_sampling_requests_are_usage_errors() {
     ask("--steps 5 --num 1 --batch 0", &["batch = 0", "at least 1"]);
     ask("--steps 5 --num 0", &["num = 0"]);
     ask("--steps 5", &["num", "--num N or --indices"]);
-    ask("--num 1", &["steps", "--steps S"]);
     assert!(!folder.join("never.npz").exists());
     let png = "diff-sample generate --checkpoint %/base --out %/never.png --steps 5 --num 1 --f32";
     refuse(folder, png, 2, &["f32", ".npz"]);

@@ -43,7 +43,7 @@ impl Difference<'_> {
             None => "no interval",
             Some((_, high)) if high < 0.0 => "better, outside the interval",
             Some((low, _)) if low > 0.0 => "worse, outside the interval",
-            Some(_) => "no difference that the interval does not cover",
+            Some(_) => "within the interval",
         }
     }
 

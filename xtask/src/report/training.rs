@@ -42,7 +42,11 @@ pub(super) fn section(report: &Report) -> Vec<Block> {
             Td::Prose(report.experiment.models[run.model].about.clone()),
         ]);
     }
-    let mut blocks = vec![Block::Table(table)];
+    let mut seeds: Vec<u64> = report.evidence.trained.iter().map(|(run, _)| run.seed).collect();
+    seeds.sort_unstable();
+    seeds.dedup();
+    let seeds = seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+    let mut blocks = vec![Block::Table(table), Block::Text(format!("Training seeds: {seeds}."))];
     if let Some(classifier) = &report.evidence.classifier {
         blocks.extend(about_classifier(*classifier));
     }

@@ -138,10 +138,24 @@ pub(crate) fn find(cell: &Cell, inputs: &[Finished], bench: &Bench) -> Result<Ou
     })
 }
 
-/// The key of a cell, and its folder.
+/// The key of a cell, and its folder: that of its name, or else a finished one of an earlier run in
+/// which the same cell had another name, as one without seeds in its names.
 fn place(cell: &Cell, inputs: &[Finished], bench: &Bench) -> Result<(String, PathBuf)> {
     let key = key(cell, inputs, bench.binaries.version(cell.task.binary()))?;
-    let folder = bench.out.join("cells").join(format!("{}-{key}", cell.name));
+    let cells = bench.out.join("cells");
+    let folder = cells.join(format!("{}-{key}", cell.name));
+    if folder.exists() || !cells.is_dir() {
+        return Ok((key, folder));
+    }
+    let ending = format!("-{key}");
+    for entry in fs::read_dir(&cells).map_err(io_error(&cells, "list"))? {
+        let path = entry.map_err(io_error(&cells, "list"))?.path();
+        let alike = path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(&ending));
+        // One that is under way belongs to whoever runs it.
+        if alike && finished(&path, &key).is_some() {
+            return Ok((key, path));
+        }
+    }
     Ok((key, folder))
 }
 

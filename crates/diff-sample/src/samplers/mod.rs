@@ -44,13 +44,17 @@ pub struct Entry {
 /// Every sampler there is.
 pub const SAMPLERS: &[Entry] = &[ddpm::SMALL, ddpm::LARGE, ddim::DDIM, ddpm::SIGMA_HAT];
 
+/// Steps where nobody says how many: enough for a good picture, few enough not to wait for it.
+pub const DEFAULT_STEPS: usize = 50;
+
 /// Which sampler, over which times, how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SamplerSpec {
     /// A name in [`SAMPLERS`].
     pub sampler: String,
-    /// Steps S, in 1..=T; none where the trajectory is a list, which brings its own number.
+    /// Steps S, in 1..=T; where there is none, a list brings its own number and a name is asked for
+    /// [`DEFAULT_STEPS`], or T if that is less.
     pub steps: Option<usize>,
     /// A name that [`diff_core::trajectory::resolve`] knows, or a list of paper times.
     pub trajectory: String,
@@ -100,10 +104,7 @@ impl SamplerSpec {
         match self.steps {
             Some(steps) => Ok(steps),
             None if listed => Ok(self.trajectory.split(',').count()),
-            None => {
-                let expected = format!("--steps S in 1..={timesteps}");
-                Err(diff_core::Error::argument("steps", "nothing", expected).into())
-            }
+            None => Ok(DEFAULT_STEPS.min(timesteps)),
         }
     }
 }
