@@ -33,7 +33,7 @@ pub struct Plan {
     pub seconds: f64,
 }
 
-/// The plan of a run; takes a few steps on one and on four pictures to estimate its time.
+/// The plan of a run; takes a few steps on one and on several pictures to estimate its time.
 ///
 /// # Errors
 /// The configuration errors of [`run`](super::run).
@@ -53,12 +53,12 @@ fn plan_of<S: Kind>(config: &RunConfig, device: &Device) -> Result<Plan> {
     let (batch, steps) = (config.train.batch as f64, config.train.steps as f64);
     let forward_flops = forward_flops(config, &parts.subject);
     let flops = training_flops(config, forward_flops, batch * steps);
-    let (one, four) = (
-        step_seconds::<S>(&parts.data, config, 1, device)?,
-        step_seconds::<S>(&parts.data, config, 4, device)?,
-    );
+    let one = step_seconds::<S>(&parts.data, config, 1, device)?;
+    // As near to the real batch as patience allows.
+    let many = ((PATIENCE / one) as usize).clamp(4, 4.max(config.train.batch));
+    let more = step_seconds::<S>(&parts.data, config, many, device)?;
     // A part of a step costs something in itself, and something for every picture.
-    let each = ((four - one) / 3.0).max(0.0);
+    let each = ((more - one) / (many - 1) as f64).max(0.0);
     let passes = config.train.accumulate as f64;
     let seconds = (one * passes + each * (batch - passes)) * steps;
     // Weights, gradients, the optimiser's numbers, the averages.
@@ -93,6 +93,9 @@ pub(super) fn checkpoint_bytes(config: &RunConfig, parameters: usize) -> u64 {
     let kept = config.train.optimiser.numbers_per_parameter() + config.train.ema.0.len();
     ((1 + kept) * 4 * parameters) as u64
 }
+
+/// Seconds that a step on several pictures may take, about.
+const PATIENCE: f64 = 2.0;
 
 /// Most steps that are timed, and the time after which no further one is begun.
 const TIMED: (usize, f64) = (5, 1.0);
