@@ -1,15 +1,17 @@
 //! Named parameters in PyTorch's registration order: one order for optimiser, EMA and checkpoint.
 
 use crate::error::{Error, Result};
+use crate::ops::{Algorithm, Prepared};
 use candle_core::{DType, Device, Shape, Tensor, Var};
 use diff_core::rng::{Address, Purpose};
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 /// The trainable parameters of a network, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Params {
     entries: Vec<(String, Var)>,
     index: HashMap<String, usize>,
+    frozen: bool,
 }
 
 impl Params {
@@ -46,9 +48,12 @@ impl Params {
     /// Overwrites every parameter with the tensor of its name.
     ///
     /// # Errors
-    /// When a tensor is missing, unexpected or of another shape; all of them are listed and
-    /// nothing is changed.
+    /// When a tensor is missing, unexpected or of another shape, all of which are listed, or when
+    /// the network is frozen; nothing is changed then.
     pub fn load(&self, weights: &HashMap<String, Tensor>) -> Result<()> {
+        if self.frozen {
+            return Err(Error::Input("the weights of a frozen network are final".into()));
+        }
         let mut problems = Vec::new();
         for (name, var) in self.iter() {
             match weights.get(name) {
@@ -102,6 +107,7 @@ pub struct ParamBuilder {
     dtype: DType,
     device: Device,
     frozen: bool,
+    algorithm: Algorithm,
     prefix: Vec<String>,
     shapes: Vec<(String, Shape)>,
     params: Params,
@@ -136,6 +142,7 @@ impl ParamBuilder {
             dtype,
             device: device.clone(),
             frozen: false,
+            algorithm: Algorithm::default(),
             prefix: Vec::new(),
             shapes: Vec::new(),
             params: Params::default(),
@@ -144,9 +151,25 @@ impl ParamBuilder {
     }
 
     /// The same builder, for inference: the network records nothing to differentiate, so that its
-    /// activations are freed as it goes.
+    /// activations are freed as it goes. Its parameters are final: layers keep them in the form in
+    /// which they compute with them, and [`Params::load`] refuses.
     pub fn frozen(self) -> Self {
         ParamBuilder { frozen: true, ..self }
+    }
+
+    /// The same builder, for a network whose convolutions are computed by `algorithm`.
+    pub fn computing(self, algorithm: Algorithm) -> Self {
+        ParamBuilder { algorithm, ..self }
+    }
+
+    /// How convolutions are to be computed.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// Where a layer of a frozen network may keep what it makes of its weights.
+    pub fn prepared(&self) -> Option<Arc<Prepared>> {
+        self.frozen.then(Prepared::new)
     }
 
     /// Builds a part of the network whose parameter names start with `name.`.
@@ -214,6 +237,7 @@ impl ParamBuilder {
                 return Err(Error::Weights { file, problems: self.problems });
             }
         }
+        self.params.frozen = self.frozen;
         Ok(self.params)
     }
 }
@@ -339,14 +363,14 @@ mod tests {
     }
 
     #[test]
-    fn a_frozen_network_records_no_gradient_but_follows_its_parameters() {
+    fn a_frozen_network_records_no_gradient_and_takes_no_other_weights() {
         let mut builder = ParamBuilder::init(1, DType::F32, &Device::Cpu).frozen();
         let weight = build(&mut builder);
         let params = builder.finish().unwrap();
         let grads = weight.sqr().unwrap().sum_all().unwrap().backward().unwrap();
         assert!(grads.get(params.get("a.0.weight").unwrap()).is_none());
-        params.get("a.0.weight").unwrap().set(&weight.zeros_like().unwrap()).unwrap();
-        assert_eq!(weight.sum_all().unwrap().to_scalar::<f32>().unwrap(), 0.0);
+        let same = params.tensors().into_iter().collect();
+        assert!(params.load(&same).unwrap_err().to_string().contains("final"));
     }
 
     #[test]

@@ -290,10 +290,10 @@ impl Block {
     fn forward(&self, x: &Tensor, context: &Context) -> Result<Tensor> {
         let h = self.conv1.forward(&self.norm1.forward_silu(x)?)?;
         let h = self.norm2.forward_silu(&h)?;
-        let h = self.conv2.forward(&ops::dropout(&h, self.dropout, context, self.layer)?)?;
+        let h = ops::dropout(&h, self.dropout, context, self.layer)?;
         match &self.shortcut {
-            None => Ok((x + h)?),
-            Some(shortcut) => Ok((shortcut.forward(x)? + h)?),
+            None => self.conv2.forward_plus(&h, x),
+            Some(shortcut) => self.conv2.forward_plus(&h, &shortcut.forward(x)?),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     error::Result,
-    ops::{self, ConvGeometry, GroupNormSpec},
+    ops::{self, Affine, ConvGeometry, Convolution, GroupNormSpec},
     params::{Init, ParamBuilder},
 };
 use candle_core::Tensor;
@@ -12,7 +12,7 @@ use candle_core::Tensor;
 pub struct Conv2d {
     weight: Tensor,
     bias: Tensor,
-    geometry: ConvGeometry,
+    convolution: Convolution,
 }
 
 impl Conv2d {
@@ -25,18 +25,31 @@ impl Conv2d {
         geometry: ConvGeometry,
     ) -> Result<Self> {
         let fan_in = Init::FanIn(inputs * kernel * kernel);
+        let prepared = builder.prepared();
+        let convolution = Convolution { geometry, algorithm: builder.algorithm(), prepared };
         builder.under(name, |b| {
             let weight = b.param("weight", (outputs, inputs, kernel, kernel), fan_in)?;
-            Ok(Conv2d { weight, bias: b.param("bias", outputs, fan_in)?, geometry })
+            Ok(Conv2d { weight, bias: b.param("bias", outputs, fan_in)?, convolution })
         })
     }
 
     /// Convolves `x` `[B, H, W, I]` to `[B, H', W', O]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        ops::conv2d(x, &self.weight, &self.bias, self.geometry)
+        self.convolution.apply(x, &self.weight, &self.bias, None)
     }
 
-    /// Multiply-adds for one output image of `pixels`.
+    /// [`Conv2d::forward`] plus `shift` `[B, O]` at every pixel.
+    pub fn forward_shifted(&self, x: &Tensor, shift: &Tensor) -> Result<Tensor> {
+        let bias = shift.broadcast_add(&self.bias)?;
+        self.convolution.apply(x, &self.weight, &bias, None)
+    }
+
+    /// [`Conv2d::forward`] plus `residual` `[B, H', W', O]`.
+    pub fn forward_plus(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        self.convolution.apply(x, &self.weight, &self.bias, Some(residual))
+    }
+
+    /// Multiply-adds for one output image of `pixels`, as by the definition.
     pub fn multiply_adds(&self, pixels: usize) -> u64 {
         self.weight.elem_count() as u64 * pixels as u64
     }
@@ -47,6 +60,7 @@ impl Conv2d {
 pub struct Linear {
     weight: Tensor,
     bias: Tensor,
+    affine: Affine,
 }
 
 impl Linear {
@@ -57,15 +71,21 @@ impl Linear {
         (inputs, outputs): (usize, usize),
     ) -> Result<Self> {
         let fan_in = Init::FanIn(inputs);
+        let affine = Affine::new(builder.prepared());
         builder.under(name, |b| {
             let weight = b.param("weight", (outputs, inputs), fan_in)?;
-            Ok(Linear { weight, bias: b.param("bias", outputs, fan_in)? })
+            Ok(Linear { weight, bias: b.param("bias", outputs, fan_in)?, affine })
         })
     }
 
     /// Maps `[..., in]` to `[..., out]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        ops::linear(x, &self.weight, &self.bias)
+        self.affine.apply(x, &self.weight, &self.bias, None)
+    }
+
+    /// [`Linear::forward`] plus `residual` `[..., out]`.
+    pub fn forward_plus(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        self.affine.apply(x, &self.weight, &self.bias, Some(residual))
     }
 
     /// Multiply-adds for `rows` rows.

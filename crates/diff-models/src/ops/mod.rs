@@ -7,27 +7,31 @@
 //! `upsample_nearest2d`, pooling); none of those is used here.
 
 mod activation;
+mod add;
 mod attention;
+mod concat;
 mod conv;
 mod cpu;
 mod dropout;
 mod embedding;
-mod gemm;
 mod linear;
-mod matmul;
 mod norm;
+mod prepared;
 mod resample;
-mod transpose;
+mod update;
 
 pub use activation::silu;
+pub use add::add;
 pub use attention::{attention, softmax};
-pub use conv::{ConvGeometry, conv2d};
+pub use concat::concat;
+pub use conv::{Algorithm, ConvGeometry, Convolution, conv2d};
 pub use dropout::dropout;
 pub use embedding::{TimeEmbedding, timestep_embedding};
-pub use linear::linear;
-pub use matmul::matmul;
+pub use linear::{Affine, linear};
 pub use norm::{GroupNormSpec, group_norm, group_norm_silu};
+pub use prepared::Prepared;
 pub use resample::upsample_nearest2x;
+pub use update::{sum_of_squares, update};
 
 use crate::error::{Error, Result};
 use candle_core::Tensor;

@@ -1,7 +1,7 @@
 use super::{Gradients, Optimiser, check_at_least, named, take, zeros};
 use crate::Result;
 use candle_core::Tensor;
-use diff_models::params::Params;
+use diff_models::{ops, params::Params};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -61,6 +61,16 @@ impl Optimiser for Adagrad {
         self.steps += 1;
         for (((_, var), (_, g)), sum) in params.iter().zip(gradients.iter()).zip(&mut self.sum) {
             let weight = var.as_detached_tensor();
+            let (penalty, step, least) = (weight_decay as f32, rate as f32, eps as f32);
+            if ops::update(sum, [g, &weight], |sum, [g, w]| {
+                let g = g + penalty * w;
+                sum + g * g
+            })? {
+                ops::update(&weight, [g, sum], |w, [g, sum]| {
+                    w - step * ((g + penalty * w) / (sum.sqrt() + least))
+                })?;
+                continue;
+            }
             let mut g = g.clone();
             if weight_decay > 0.0 {
                 g = (g + weight.affine(weight_decay, 0.0)?)?;

@@ -1,7 +1,7 @@
 use super::take;
 use crate::Result;
 use candle_core::Tensor;
-use diff_models::params::Params;
+use diff_models::{ops, params::Params};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use std::{collections::HashMap, fmt};
 
@@ -108,12 +108,15 @@ impl Ema {
         let first = std::mem::take(&mut self.waits);
         for ((_, shadow), (_, var)) in self.shadow.iter_mut().zip(params.iter()) {
             let weight = var.as_detached_tensor();
-            *shadow = match first {
-                true => weight.copy()?,
-                false => {
-                    (shadow.affine(self.decay, 0.0)? + weight.affine(1.0 - self.decay, 0.0)?)?
-                }
-            };
+            if first {
+                *shadow = weight.copy()?;
+                continue;
+            }
+            let (keep, new) = (self.decay as f32, (1.0 - self.decay) as f32);
+            if !ops::update(shadow, [&weight], |s, [w]| keep * s + new * w)? {
+                *shadow =
+                    (shadow.affine(self.decay, 0.0)? + weight.affine(1.0 - self.decay, 0.0)?)?;
+            }
         }
         Ok(())
     }
@@ -123,7 +126,7 @@ impl Ema {
         self.decay
     }
 
-    /// The averaged weights, in the parameters' order.
+    /// The averaged weights, in the parameters' order; the next update may change them in place.
     pub fn weights(&self) -> &[(String, Tensor)] {
         &self.shadow
     }

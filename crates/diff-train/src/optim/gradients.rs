@@ -1,6 +1,6 @@
 use crate::{Error, Result};
-use candle_core::{DType, Tensor};
-use diff_models::params::Params;
+use candle_core::Tensor;
+use diff_models::{ops, params::Params};
 
 /// One gradient a parameter, in the parameters' order, detached from the graph.
 pub struct Gradients {
@@ -17,7 +17,7 @@ impl Gradients {
         let named = params
             .iter()
             .map(|(name, var)| match store.get(var) {
-                Some(gradient) => Ok((name.to_string(), gradient.detach())),
+                Some(gradient) => Ok((name.to_string(), gradient.contiguous()?.detach())),
                 None => Err(Error::Model(diff_models::Error::Input(format!(
                     "parameter {name} receives no gradient from the loss"
                 )))),
@@ -55,7 +55,9 @@ impl Gradients {
         let factor = limit.map_or(1.0, |limit| (limit / (total + 1e-6)).min(1.0));
         if factor < 1.0 {
             for (_, gradient) in &mut self.named {
-                *gradient = gradient.affine(factor, 0.0)?;
+                if !ops::update(gradient, [], |g, []| factor as f32 * g)? {
+                    *gradient = gradient.affine(factor, 0.0)?;
+                }
             }
         }
         Ok(total)
@@ -63,6 +65,5 @@ impl Gradients {
 }
 
 fn norm(x: &Tensor) -> Result<f64> {
-    let values = x.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
-    Ok(values.iter().map(|v| v * v).sum::<f64>().sqrt())
+    Ok(ops::sum_of_squares(x)?.sqrt())
 }

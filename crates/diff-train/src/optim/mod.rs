@@ -28,7 +28,7 @@ pub trait Optimiser {
     /// When a tensor operation fails.
     fn step(&mut self, params: &Params, gradients: &Gradients, lr: f64) -> Result<()>;
 
-    /// What it keeps between steps, named `<kind>.<parameter>`.
+    /// What it keeps between steps, named `<kind>.<parameter>`; the next step may change it in place.
     fn state(&self, params: &Params) -> Vec<(String, Tensor)>;
 
     /// Takes back what [`Optimiser::state`] gave after `steps` steps.
@@ -104,7 +104,8 @@ fn take(params: &Params, prefix: &str, state: &HashMap<String, Tensor>) -> Resul
         let name = format!("{prefix}.{name}");
         match state.get(&name) {
             Some(tensor) if tensor.shape() == var.shape() => {
-                taken.push(tensor.to_device(var.device())?.to_dtype(var.dtype())?);
+                // A copy: it will be changed in place.
+                taken.push(tensor.to_device(var.device())?.to_dtype(var.dtype())?.copy()?);
             }
             Some(tensor) => problems.push(format!(
                 "{name}: expected shape {:?}, found {:?}",

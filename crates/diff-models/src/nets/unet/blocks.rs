@@ -63,15 +63,15 @@ impl ResnetBlock {
 
     /// `time` is the activated time embedding `[B, time_width]`.
     pub(super) fn forward(&self, x: &Tensor, time: &Tensor, context: &Context) -> Result<Tensor> {
-        let h = self.conv1.forward(&self.norm1.forward_silu(x)?)?;
-        let time = self.time.forward(time)?.unsqueeze(1)?.unsqueeze(1)?;
-        let h = self.norm2.forward_silu(&h.broadcast_add(&time)?)?;
-        let h = self.conv2.forward(&ops::dropout(&h, self.dropout, context, self.layer)?)?;
+        let time = self.time.forward(time)?;
+        let h = self.conv1.forward_shifted(&self.norm1.forward_silu(x)?, &time)?;
+        let h = self.norm2.forward_silu(&h)?;
+        let h = ops::dropout(&h, self.dropout, context, self.layer)?;
         let skip = match &self.shortcut {
             None => x.clone(),
             Some(shortcut) => shortcut.forward(x)?,
         };
-        rescale((skip + h)?, self.scale)
+        rescale(self.conv2.forward_plus(&h, &skip)?, self.scale)
     }
 
     pub(super) fn multiply_adds(&self, pixels: usize) -> u64 {
@@ -125,8 +125,9 @@ impl AttentionBlock {
         let tokens = self.norm.forward(x)?.reshape((batch, height * width, channels))?;
         let (q, k) = (self.to_q.forward(&tokens)?, self.to_k.forward(&tokens)?);
         let mixed = ops::attention(&q, &k, &self.to_v.forward(&tokens)?, self.heads)?;
-        let out = self.to_out.forward(&mixed)?.reshape(x.shape())?;
-        rescale((x + out)?, self.scale)
+        let x = x.reshape((batch, height * width, channels))?;
+        let sum = self.to_out.forward_plus(&mixed, &x)?;
+        rescale(sum.reshape((batch, height, width, channels))?, self.scale)
     }
 
     pub(super) fn multiply_adds(&self, pixels: usize) -> u64 {

@@ -126,7 +126,7 @@ impl UpLevel {
     ) -> Result<Tensor> {
         for (i, resnet) in self.resnets.iter().enumerate() {
             if let Some(skip) = skips.pop() {
-                x = Tensor::cat(&[x, skip], 3)?;
+                x = ops::concat(&x, &skip)?;
             }
             x = resnet.forward(&x, time, context)?;
             if let Some(attention) = self.attentions.get(i) {

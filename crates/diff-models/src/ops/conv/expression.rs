@@ -3,26 +3,21 @@
 //! have none.
 
 use super::{ConvGeometry, Sizes};
-use crate::{error::Result, ops::matmul};
+use crate::error::Result;
 use candle_core::Tensor;
 
-pub(super) fn conv2d(
-    x: &Tensor,
-    weight: &Tensor,
-    bias: &Tensor,
-    geometry: ConvGeometry,
-    sizes: Sizes,
-) -> Result<Tensor> {
-    let Sizes { batch, inputs, outputs, kernel, out_image: (rows, columns), .. } = sizes;
-    let windows = match sizes.is_pointwise(geometry) {
+pub(super) fn conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor, sizes: Sizes) -> Result<Tensor> {
+    let Sizes { batch, inputs, outputs, kernel, geometry, out_image: (rows, columns), .. } = sizes;
+    let windows = match sizes.is_pointwise() {
         true => x.clone(),
         false => gather(x, kernel, (rows, columns), geometry)?,
     };
     let k = kernel.0 * kernel.1 * inputs;
     let windows = windows.reshape((batch * rows * columns, k))?;
     let matrix = weight.permute((2, 3, 1, 0))?.contiguous()?.reshape((k, outputs))?;
-    let y = matmul(&windows, &matrix)?.broadcast_add(bias)?;
-    Ok(y.reshape((batch, rows, columns, outputs))?)
+    let y = windows.matmul(&matrix)?.reshape((batch, rows * columns, outputs))?;
+    let bias = if bias.rank() == 2 { bias.unsqueeze(1)? } else { bias.clone() };
+    Ok(y.broadcast_add(&bias)?.reshape((batch, rows, columns, outputs))?)
 }
 
 /// All windows: `[B, rows, columns, kh * kw * C]`, taps in row-major order.

@@ -1,11 +1,17 @@
 //! Two-dimensional convolution.
 
 mod cpu;
+mod direct;
 mod expression;
+mod winograd;
 
-use super::{bhwc, mismatch};
+use super::{Prepared, add, bhwc, linear::Affine, mismatch};
 use crate::error::{Error, Result};
 use candle_core::Tensor;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 /// Stride and zero padding of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +42,42 @@ impl ConvGeometry {
     }
 }
 
+/// How convolutions are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// Term by term: relative deviations of about 1e-7 from exact arithmetic.
+    Exact,
+    /// With fewer multiplications where kernels are 3x3: about 4e-6, and much faster.
+    Fast,
+}
+
+static EXACT: AtomicBool = AtomicBool::new(false);
+
+impl Algorithm {
+    /// What networks are built with from now on in this process; [`Algorithm::Fast`] at first.
+    pub fn set_default(self) {
+        EXACT.store(self == Algorithm::Exact, Ordering::Relaxed);
+    }
+}
+
+impl Default for Algorithm {
+    fn default() -> Self {
+        if EXACT.load(Ordering::Relaxed) { Algorithm::Exact } else { Algorithm::Fast }
+    }
+}
+
+impl std::str::FromStr for Algorithm {
+    type Err = String;
+
+    fn from_str(name: &str) -> std::result::Result<Self, String> {
+        match name {
+            "exact" => Ok(Algorithm::Exact),
+            "fast" => Ok(Algorithm::Fast),
+            _ => Err(format!("{name}: expected exact or fast")),
+        }
+    }
+}
+
 /// The dimensions of one convolution.
 #[derive(Clone, Copy, Debug)]
 struct Sizes {
@@ -48,14 +90,67 @@ struct Sizes {
     outputs: usize,
     /// kh, kw.
     kernel: (usize, usize),
+    geometry: ConvGeometry,
     /// Height, width of the output.
     out_image: (usize, usize),
 }
 
+/// Channels from which on Winograd's algorithm pays.
+const WINOGRAD_CHANNELS: usize = 16;
+
 impl Sizes {
+    /// # Errors
+    /// When the shapes do not fit together or no window fits.
+    fn new(x: &Tensor, weight: &Tensor, bias: &Tensor, geometry: ConvGeometry) -> Result<Self> {
+        let (batch, height, width, inputs) = bhwc("conv2d", x)?;
+        let (outputs, expected, kh, kw) = weight.dims4()?;
+        if inputs != expected {
+            return Err(mismatch("conv2d", x, "weight", weight));
+        }
+        if bias.dims() != [outputs] && bias.dims() != [batch, outputs] {
+            return Err(mismatch("conv2d", weight, "bias", bias));
+        }
+        if [weight.dtype(), bias.dtype()] != [x.dtype(); 2] {
+            return Err(Error::Input(format!(
+                "conv2d: image {:?}, weight {:?}, bias {:?}: expected one number type",
+                x.dtype(),
+                weight.dtype(),
+                bias.dtype()
+            )));
+        }
+        match (geometry.outputs(height, kh), geometry.outputs(width, kw)) {
+            (Some(rows), Some(columns)) => Ok(Sizes {
+                batch,
+                image: (height, width),
+                inputs,
+                outputs,
+                kernel: (kh, kw),
+                geometry,
+                out_image: (rows, columns),
+            }),
+            _ => Err(Error::Input(format!(
+                "conv2d: an image of {height} x {width} is smaller than the {kh} x {kw} kernel"
+            ))),
+        }
+    }
+
     /// A matrix product over pixels and nothing else.
-    fn is_pointwise(&self, geometry: ConvGeometry) -> bool {
-        (self.kernel, geometry.stride) == ((1, 1), 1) && geometry.before + geometry.after == 0
+    fn is_pointwise(&self) -> bool {
+        self.kernel == (1, 1) && self.geometry == ConvGeometry::same(1)
+    }
+
+    /// Which of Winograd's algorithms serves, if one does.
+    fn winograd(&self, algorithm: Algorithm) -> Option<winograd::Plan> {
+        let fits = self.kernel == (3, 3)
+            && self.geometry == ConvGeometry::same(3)
+            && self.inputs.min(self.outputs) >= WINOGRAD_CHANNELS
+            && algorithm == Algorithm::Fast;
+        fits.then(|| winograd::Plan::of(self))
+    }
+
+    /// Those of the gradient of the input, where stride is 1 and padding keeps the size.
+    fn turned(&self) -> Self {
+        Sizes { inputs: self.outputs, outputs: self.inputs, ..*self }
     }
 
     /// Terms of one output value: kh * kw * inputs.
@@ -64,8 +159,62 @@ impl Sizes {
     }
 }
 
-/// Cross-correlation of `x` `[B, H, W, I]` with `weight` `[O, I, kh, kw]` (as checkpoints store it)
-/// plus `bias` `[O]`; the result is `[B, H', W', O]`.
+/// A convolution: all but its numbers.
+#[derive(Clone, Debug)]
+pub struct Convolution {
+    /// Stride and padding.
+    pub geometry: ConvGeometry,
+    /// How it is computed.
+    pub algorithm: Algorithm,
+    /// Where the weights of a frozen network are kept as the algorithm reads them.
+    pub prepared: Option<Arc<Prepared>>,
+}
+
+impl Convolution {
+    /// One with weights that may change.
+    pub fn new(geometry: ConvGeometry, algorithm: Algorithm) -> Self {
+        Convolution { geometry, algorithm, prepared: None }
+    }
+
+    /// Cross-correlation of `x` `[B, H, W, I]` with `weight` `[O, I, kh, kw]` (as checkpoints store
+    /// it) plus `bias` `[O]`, or `[B, O]`: one a picture, plus `residual` `[B, H', W', O]`; the
+    /// result is `[B, H', W', O]`.
+    ///
+    /// # Errors
+    /// When the shapes do not fit together or no window fits.
+    pub fn apply(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        residual: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let sizes = Sizes::new(x, weight, bias, self.geometry)?;
+        if let Some(residual) = residual {
+            let (rows, columns) = sizes.out_image;
+            if residual.dims() != [sizes.batch, rows, columns, sizes.outputs] {
+                return Err(mismatch("conv2d", x, "residual", residual));
+            }
+            // One operation may have three inputs that gradients flow to, not four.
+            let tracked = [x, weight, bias, residual].iter().any(|t| t.track_op());
+            if tracked || !x.device().is_cpu() || sizes.batch == 0 {
+                return add(&self.apply(x, weight, bias, None)?, residual);
+            }
+        }
+        if !x.device().is_cpu() || sizes.batch == 0 {
+            return expression::conv2d(x, weight, bias, sizes);
+        }
+        if sizes.is_pointwise() && bias.rank() == 1 {
+            let matrix = weight.reshape((sizes.outputs, sizes.inputs))?;
+            return Affine::new(self.prepared.clone()).apply(x, &matrix, bias, residual);
+        }
+        let residual = residual.map(Tensor::contiguous).transpose()?;
+        let (algorithm, prepared) = (self.algorithm, self.prepared.clone());
+        cpu::Conv2d { sizes, algorithm, prepared, residual }.apply(x, weight, bias)
+    }
+}
+
+/// [`Convolution::apply`] by the default algorithm, without a residual.
 ///
 /// # Errors
 /// When the shapes do not fit together or no window fits.
@@ -75,40 +224,7 @@ pub fn conv2d(
     bias: &Tensor,
     geometry: ConvGeometry,
 ) -> Result<Tensor> {
-    let (batch, height, width, inputs) = bhwc("conv2d", x)?;
-    let (outputs, expected, kh, kw) = weight.dims4()?;
-    if inputs != expected {
-        return Err(mismatch("conv2d", x, "weight", weight));
-    }
-    if bias.dims() != [outputs] {
-        return Err(mismatch("conv2d", weight, "bias", bias));
-    }
-    let (Some(rows), Some(columns)) = (geometry.outputs(height, kh), geometry.outputs(width, kw))
-    else {
-        return Err(Error::Input(format!(
-            "conv2d: an image of {height} x {width} is smaller than the {kh} x {kw} kernel"
-        )));
-    };
-    let sizes = Sizes {
-        batch,
-        image: (height, width),
-        inputs,
-        outputs,
-        kernel: (kh, kw),
-        out_image: (rows, columns),
-    };
-    if [weight.dtype(), bias.dtype()] != [x.dtype(); 2] {
-        return Err(Error::Input(format!(
-            "conv2d: image {:?}, weight {:?}, bias {:?}: expected one number type",
-            x.dtype(),
-            weight.dtype(),
-            bias.dtype()
-        )));
-    }
-    match x.device().is_cpu() && batch > 0 {
-        true => cpu::conv2d(x, weight, bias, geometry, sizes),
-        false => expression::conv2d(x, weight, bias, geometry, sizes),
-    }
+    Convolution::new(geometry, Algorithm::Fast).apply(x, weight, bias, None)
 }
 
 #[cfg(test)]
@@ -136,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cpu_path_equals_the_expression() {
+    fn the_cpu_paths_equal_the_expression() {
         let one = ConvGeometry { stride: 2, before: 0, after: 0 };
         let cases = [
             (3, ConvGeometry::same(3)),
@@ -146,27 +262,60 @@ mod tests {
             (1, one),
             (5, ConvGeometry::same(5)),
         ];
-        // 37 images: more than one of them in every part of the weight's gradient.
-        for (batch, (height, width)) in [(1, (6, 4)), (3, (5, 33)), (37, (4, 4))] {
+        // Channels: few; more than Winograd's least and no multiple of a vector; more terms than
+        // are added up at once. Maps: smaller than a tile, cut by tiles, large enough for F(4,3).
+        let shapes = [
+            (1, (6, 4), (5, 7)),
+            (3, (5, 33), (5, 7)),
+            (37, (4, 4), (5, 7)),
+            (3, (5, 3), (17, 19)),
+            (1, (17, 18), (18, 21)),
+            (2, (16, 16), (16, 130)),
+            (2, (3, 4), (133, 17)),
+        ];
+        for (batch, (height, width), (inputs, outputs)) in shapes {
             for (kernel, geometry) in cases {
-                let image = (height, width);
-                let out_image = (
-                    geometry.outputs(height, kernel).unwrap(),
-                    geometry.outputs(width, kernel).unwrap(),
-                );
-                let kernel = (kernel, kernel);
-                let sizes = Sizes { batch, image, inputs: 5, outputs: 7, kernel, out_image };
-                let inputs = [
-                    wave(&[batch, height, width, 5], 0.7),
-                    wave(&[7, 5, kernel.0, kernel.1], 0.3),
-                    wave(&[7], 0.9),
-                ];
-                let fast = run(|x, w, b| conv2d(x, w, b, geometry), &inputs);
-                let plain = run(|x, w, b| expression::conv2d(x, w, b, geometry, sizes), &inputs);
-                for (fast, plain) in fast.iter().zip(&plain) {
-                    let close = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-10 * (1.0 + b.abs());
-                    assert!(fast.iter().zip(plain).all(close), "{batch} {geometry:?}");
+                for (bias, algorithm) in
+                    [(vec![outputs], Algorithm::Fast), (vec![batch, outputs], Algorithm::Exact)]
+                {
+                    let tensors = [
+                        wave(&[batch, height, width, inputs], 0.7),
+                        wave(&[outputs, inputs, kernel, kernel], 0.3),
+                        wave(&bias, 0.9),
+                    ];
+                    let convolution = Convolution::new(geometry, algorithm);
+                    let fast = run(|x, w, b| convolution.apply(x, w, b, None), &tensors);
+                    let plain = run(
+                        |x, w, b| expression::conv2d(x, w, b, Sizes::new(x, w, b, geometry)?),
+                        &tensors,
+                    );
+                    for (fast, plain) in fast.iter().zip(&plain) {
+                        let scale = plain.iter().fold(0f64, |most, v| most.max(v.abs()));
+                        let worst = fast.iter().zip(plain).map(|(a, b)| (a - b).abs());
+                        let worst = worst.fold(0.0, f64::max);
+                        assert!(worst < 1e-12 * scale, "{worst} {tensors:?} {geometry:?}");
+                    }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_residual_is_added_with_and_without_gradients() {
+        let tensors = [wave(&[2, 6, 5, 17], 0.7), wave(&[18, 17, 3, 3], 0.3), wave(&[18], 0.9)];
+        let residual = wave(&[2, 6, 5, 18], 0.11);
+        let [x, w, b] = &tensors;
+        for algorithm in [Algorithm::Fast, Algorithm::Exact] {
+            let prepared = Some(Prepared::new());
+            let frozen = Convolution { geometry: ConvGeometry::same(3), algorithm, prepared };
+            let alone = frozen.apply(x, w, b, None).unwrap();
+            let expected = (alone + &residual).unwrap();
+            let fused = frozen.apply(x, w, b, Some(&residual)).unwrap();
+            let traced = Var::from_tensor(&residual).unwrap();
+            let traced = frozen.apply(x, w, b, Some(&traced)).unwrap();
+            for found in [fused, traced] {
+                let worst = (found - &expected).unwrap().abs().unwrap().max_all().unwrap();
+                assert!(worst.to_scalar::<f64>().unwrap() < 1e-13);
             }
         }
     }

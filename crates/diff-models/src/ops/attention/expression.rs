@@ -1,24 +1,11 @@
-use super::mismatch;
-use crate::error::{Error, Result};
+//! Attention as a plain candle expression: the oracle of the fast paths, which also serves devices
+//! that have none.
+
+use crate::error::Result;
 use candle_core::{D, Tensor};
 
-/// softmax(q k^T / sqrt(d)) v with `heads` heads of width d = C / heads.
-///
-/// `q` is `[B, N, C]`, `k` and `v` are `[B, M, C]`; the result is `[B, N, C]`. Head h owns channels
-/// h d .. (h + 1) d.
-///
-/// # Errors
-/// When the shapes do not fit or C does not split into `heads`.
-pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize) -> Result<Tensor> {
+pub(super) fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize) -> Result<Tensor> {
     let (batch, tokens, channels) = q.dims3()?;
-    if k.dims() != v.dims() || k.dims3()?.0 != batch || k.dims3()?.2 != channels {
-        return Err(mismatch("attention", q, "keys and values", k));
-    }
-    if heads == 0 || channels % heads != 0 {
-        return Err(Error::Input(format!(
-            "attention: {channels} channels do not split into {heads} heads"
-        )));
-    }
     let width = channels / heads;
     let split = |x: &Tensor| -> Result<Tensor> {
         let x = x.reshape((batch, x.dim(1)?, heads, width))?.transpose(1, 2)?.contiguous()?;

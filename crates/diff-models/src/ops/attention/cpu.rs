@@ -1,0 +1,242 @@
+//! Attention on the CPU: some queries at a time against all keys, so that the weights of one block
+//! stay in cache and are never kept. The gradient computes them anew.
+#![allow(unsafe_code)] // threads write disjoint parts of one buffer
+
+use crate::{
+    error::Result,
+    ops::cpu::{
+        Left, Panels, Piece, Real, Rows, Shared, Target, Values, filled, slice, tensor,
+        with_scratch,
+    },
+};
+use candle_core::{CpuStorage, CustomOp3, DType, Layout, Shape, Tensor};
+use rayon::prelude::*;
+
+/// Queries that are taken together.
+const QUERIES: usize = 48;
+
+pub(super) fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize) -> Result<Tensor> {
+    let (batch, queries, channels) = q.dims3()?;
+    let op = Attention { batch, queries, keys: k.dim(1)?, heads, width: channels / heads };
+    Ok(q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, op)?)
+}
+
+#[derive(Clone, Copy)]
+struct Attention {
+    batch: usize,
+    queries: usize,
+    keys: usize,
+    heads: usize,
+    /// Of a head.
+    width: usize,
+}
+
+impl CustomOp3 for Attention {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn cpu_fwd(
+        &self,
+        q: &CpuStorage,
+        lq: &Layout,
+        k: &CpuStorage,
+        lk: &Layout,
+        v: &CpuStorage,
+        lv: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let y = match q {
+            CpuStorage::F32(_) => {
+                CpuStorage::F32(self.forward::<f32>(slice(q, lq)?, slice(k, lk)?, slice(v, lv)?))
+            }
+            _ => CpuStorage::F64(self.forward::<f64>(slice(q, lq)?, slice(k, lk)?, slice(v, lv)?)),
+        };
+        Ok((y, lq.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        y: &Tensor,
+        dy: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        match q.dtype() {
+            DType::F32 => self.backward::<f32>([q, k, v], y, dy),
+            _ => self.backward::<f64>([q, k, v], y, dy),
+        }
+    }
+}
+
+impl Attention {
+    fn channels(&self) -> usize {
+        self.heads * self.width
+    }
+
+    /// Where head `head` of picture `image` starts in a tensor of `rows` rows a picture.
+    fn at(&self, image: usize, head: usize, rows: usize) -> usize {
+        image * rows * self.channels() + head * self.width
+    }
+
+    /// A head's rows as the right matrix of products over them.
+    fn rows<'a, T: Real>(&self, values: &'a [T], rows: usize) -> Rows<'a, T> {
+        Rows::new(values, (rows, self.width), self.channels())
+    }
+
+    fn forward<T: Real>(&self, q: &[T], k: &[T], v: &[T]) -> Vec<T> {
+        filled(q.len(), |out| {
+            (0..self.batch * self.heads).into_par_iter().for_each(|piece| {
+                let (image, head) = (piece / self.heads, piece % self.heads);
+                let of_keys = self.at(image, head, self.keys);
+                let turned = self.turned(&k[of_keys..]);
+                let values = self.rows(&v[of_keys..], self.keys);
+                let blocks = self.queries.div_ceil(QUERIES);
+                (0..blocks).into_par_iter().for_each(|block| {
+                    let first = block * QUERIES;
+                    let count = QUERIES.min(self.queries - first);
+                    let at = self.at(image, head, self.queries) + first * self.channels();
+                    with_scratch(count * self.keys, |weights| {
+                        self.weights(&q[at..], &turned, count, weights);
+                        // SAFETY: these queries of this head are this piece's alone.
+                        let target = unsafe { Target::within(out, at, self.channels()) };
+                        T::run(Piece {
+                            target,
+                            left: Left { values: weights, row: self.keys, term: 1 },
+                            right: values.right(),
+                            extent: (count, self.keys, self.width),
+                        });
+                    });
+                });
+            });
+        })
+    }
+
+    /// A head's rows as the right matrix of products over its width: [d, M].
+    fn turned<T: Real>(&self, rows: &[T]) -> Panels<T> {
+        Panels::new(rows, (self.width, self.keys), (1, self.channels()))
+    }
+
+    /// softmax(q k' / sqrt(d)) of `count` queries.
+    fn weights<T: Real>(&self, q: &[T], keys: &Panels<T>, count: usize, out: &mut [T]) {
+        T::run(Piece {
+            target: Target::new(out, self.keys),
+            left: Left { values: q, row: self.channels(), term: 1 },
+            right: keys.right(),
+            extent: (count, self.width, self.keys),
+        });
+        let scale = T::from_f64((self.width as f64).powf(-0.5));
+        T::run(
+            #[inline(always)]
+            || out.chunks_exact_mut(self.keys).for_each(|row| softmax(row, scale)),
+        );
+    }
+
+    #[allow(clippy::type_complexity)] // the signature of candle's trait
+    fn backward<T: Real>(
+        &self,
+        inputs: [&Tensor; 3],
+        y: &Tensor,
+        dy: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let dy = dy.contiguous()?;
+        let [q, k, v] = inputs;
+        let (qs, ks, vs): (&[T], &[T], &[T]) = (&Values::of(q)?, &Values::of(k)?, &Values::of(v)?);
+        let (ys, dys): (&[T], &[T]) = (&Values::of(y)?, &Values::of(&dy)?);
+        let mut gradients = inputs.map(|x| vec![T::zero(); x.elem_count()]);
+        let [dq, dk, dv] = gradients.each_mut().map(|values| Shared::new(values));
+        (0..self.batch * self.heads).into_par_iter().for_each(|piece| {
+            let (image, head) = (piece / self.heads, piece % self.heads);
+            let (at, of_keys) =
+                (self.at(image, head, self.queries), self.at(image, head, self.keys));
+            // SAFETY: this head's rows are this piece's alone.
+            let targets = unsafe {
+                [
+                    Target::within(dq, at, self.channels()),
+                    Target::within(dk, of_keys, self.channels()),
+                    Target::within(dv, of_keys, self.channels()),
+                ]
+            };
+            let head = Head { q: &qs[at..], k: &ks[of_keys..], v: &vs[of_keys..] };
+            self.backward_head(head, &ys[at..], &dys[at..], targets);
+        });
+        let [dq, dk, dv] = gradients;
+        Ok((
+            Some(tensor(dq, q.shape().clone(), q)?),
+            Some(tensor(dk, k.shape().clone(), k)?),
+            Some(tensor(dv, v.shape().clone(), v)?),
+        ))
+    }
+
+    /// With P the weights: dv = P' dy, dS = P (dy v' - rowsum(dy y)) / sqrt(d), dq = dS k,
+    /// dk = dS' q.
+    fn backward_head<T: Real>(
+        &self,
+        Head { q, k, v }: Head<T>,
+        y: &[T],
+        dy: &[T],
+        [dq, dk, dv]: [Target<T>; 3],
+    ) {
+        let (turned_k, turned_v) = (self.turned(k), self.turned(v));
+        let keys = self.rows(k, self.keys);
+        let channels = self.channels();
+        let scale = T::from_f64((self.width as f64).powf(-0.5));
+        for first in (0..self.queries).step_by(QUERIES) {
+            let count = QUERIES.min(self.queries - first);
+            let start = first * channels;
+            let (q, y, dy) = (&q[start..], &y[start..], &dy[start..]);
+            with_scratch(2 * count * self.keys, |scratch| {
+                let (weights, dscores) = scratch.split_at_mut(count * self.keys);
+                self.weights(q, &turned_k, count, weights);
+                T::run(Piece {
+                    target: Target::new(dscores, self.keys),
+                    left: Left { values: dy, row: channels, term: 1 },
+                    right: turned_v.right(),
+                    extent: (count, self.width, self.keys),
+                });
+                let rows = dscores.chunks_exact_mut(self.keys).zip(weights.chunks_exact(self.keys));
+                for (row, (dscores, weights)) in rows.enumerate() {
+                    let at = row * channels..row * channels + self.width;
+                    let pairs = y[at.clone()].iter().zip(&dy[at]);
+                    let mean = pairs.fold(T::zero(), |sum, (y, dy)| sum + *y * *dy);
+                    for (ds, p) in dscores.iter_mut().zip(weights) {
+                        *ds = *p * (*ds - mean) * scale;
+                    }
+                }
+                T::run(Piece {
+                    target: dq.moved(first, 0),
+                    left: Left { values: dscores, row: self.keys, term: 1 },
+                    right: keys.right(),
+                    extent: (count, self.keys, self.width),
+                });
+                let add = first > 0;
+                for (target, left, right) in [(dk, &*dscores, q), (dv, &*weights, dy)] {
+                    let right = self.rows(right, count);
+                    T::run(Piece {
+                        target: target.adding(add),
+                        left: Left { values: left, row: 1, term: self.keys },
+                        right: right.right(),
+                        extent: (self.keys, count, self.width),
+                    });
+                }
+            });
+        }
+    }
+}
+
+/// The rows of one head, each `channels` apart.
+struct Head<'a, T> {
+    q: &'a [T],
+    k: &'a [T],
+    v: &'a [T],
+}
+
+/// exp(scale x) / sum exp(scale x), in place.
+#[inline(always)]
+fn softmax<T: Real>(row: &mut [T], scale: T) {
+    let largest = row.iter().fold(T::neg_infinity(), |most, v| if *v > most { *v } else { most });
+    row.iter_mut().for_each(|v| *v = ((*v - largest) * scale).fast_exp());
+    let sum = row.iter().fold(0.0, |sum, v| sum + candle_core::WithDType::to_f64(*v));
+    let factor = T::from_f64(1.0 / sum);
+    row.iter_mut().for_each(|v| *v = *v * factor);
+}

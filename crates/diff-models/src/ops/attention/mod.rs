@@ -1,0 +1,81 @@
+//! Attention between the pixels of a map.
+
+mod cpu;
+mod expression;
+
+pub use expression::softmax;
+
+use super::mismatch;
+use crate::error::{Error, Result};
+use candle_core::Tensor;
+
+/// softmax(q k^T / sqrt(d)) v with `heads` heads of width d = C / heads.
+///
+/// `q` is `[B, N, C]`, `k` and `v` are `[B, M, C]`; the result is `[B, N, C]`. Head h owns channels
+/// h d .. (h + 1) d.
+///
+/// # Errors
+/// When the shapes do not fit or C does not split into `heads`.
+pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize) -> Result<Tensor> {
+    let (batch, _, channels) = q.dims3()?;
+    if k.dims() != v.dims() || k.dims3()?.0 != batch || k.dims3()?.2 != channels {
+        return Err(mismatch("attention", q, "keys and values", k));
+    }
+    if [k.dtype(), v.dtype()] != [q.dtype(); 2] {
+        return Err(Error::Input(format!(
+            "attention: queries {:?}, keys {:?}, values {:?}: expected one number type",
+            q.dtype(),
+            k.dtype(),
+            v.dtype()
+        )));
+    }
+    if heads == 0 || channels % heads != 0 {
+        return Err(Error::Input(format!(
+            "attention: {channels} channels do not split into {heads} heads"
+        )));
+    }
+    match q.device().is_cpu() && q.elem_count() > 0 && k.elem_count() > 0 {
+        true => cpu::attention(q, k, v, heads),
+        false => expression::attention(q, k, v, heads),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{Device, Var};
+
+    fn wave(shape: &[usize], step: f64) -> Tensor {
+        let count: usize = shape.iter().product();
+        let values: Vec<f64> = (0..count).map(|i| (step * i as f64 + 0.2).sin()).collect();
+        Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn the_cpu_path_equals_the_expression() {
+        // More queries than are taken at once; widths and lengths that are no whole vectors.
+        for (batch, n, m, heads, width) in
+            [(2, 70, 70, 1, 32), (1, 5, 3, 2, 3), (3, 64, 33, 2, 16), (1, 1, 1, 1, 1)]
+        {
+            let channels = heads * width;
+            let inputs = [
+                wave(&[batch, n, channels], 0.7),
+                wave(&[batch, m, channels], 0.3),
+                wave(&[batch, m, channels], 0.9),
+            ];
+            let run = |op: fn(&Tensor, &Tensor, &Tensor, usize) -> Result<Tensor>| {
+                let vars = inputs.each_ref().map(|x| Var::from_tensor(x).unwrap());
+                let out = op(&vars[0], &vars[1], &vars[2], heads).unwrap();
+                let weighted = (out.clone() * wave(&[batch, n, channels], 0.41)).unwrap();
+                let grads = weighted.sum_all().unwrap().backward().unwrap();
+                let flat = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+                let all = vars.iter().map(|v| flat(grads.get(v).unwrap()));
+                all.chain([flat(&out)]).collect::<Vec<_>>()
+            };
+            for (fast, plain) in run(cpu::attention).iter().zip(run(expression::attention)) {
+                let close = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-12 * (1.0 + b.abs());
+                assert!(fast.iter().zip(&plain).all(close), "{batch} {n} {m} {heads} {width}");
+            }
+        }
+    }
+}

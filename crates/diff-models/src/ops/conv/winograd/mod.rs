@@ -1,0 +1,308 @@
+//! 3x3 convolutions of stride 1 by Winograd's algorithm: a tile of the result costs a product per
+//! transformed value instead of nine per value.
+//!
+//! Tiles go through transform, products and inverse in blocks that stay in the second-level cache.
+#![allow(unsafe_code)] // threads write disjoint parts of one buffer
+#![allow(clippy::needless_range_loop)] // vectors in plain loops, see `cpu::product`
+
+mod gradient;
+mod transform;
+mod weights;
+
+pub(super) use gradient::weight_gradient;
+pub(in crate::ops) use weights::Weights;
+
+use super::Sizes;
+use crate::ops::cpu::{
+    Left, Piece, ROWS, Real, Shared, TERMS, Target, filled, panel, widths, with_scratch,
+};
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+/// Which algorithm: F(2,3) or F(4,3) in both directions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::ops) enum Plan {
+    Two,
+    Four,
+}
+
+impl Plan {
+    /// Large maps take large tiles; small ones would pay for reading four times the weights.
+    pub(super) fn of(sizes: &Sizes) -> Self {
+        match sizes.image.0.min(sizes.image.1) >= 16 {
+            true => Plan::Four,
+            false => Plan::Two,
+        }
+    }
+
+    /// Length of a transformed row.
+    fn length(self) -> usize {
+        match self {
+            Plan::Two => 4,
+            Plan::Four => 6,
+        }
+    }
+}
+
+/// The tiles of a batch of maps.
+#[derive(Clone, Copy)]
+struct Tiles {
+    batch: usize,
+    image: (usize, usize),
+    /// Rows and columns of tiles.
+    grid: (usize, usize),
+    /// Side of a tile.
+    side: usize,
+}
+
+impl Tiles {
+    fn new(sizes: &Sizes, plan: Plan) -> Self {
+        let side = plan.length() - 2;
+        let grid = (sizes.image.0.div_ceil(side), sizes.image.1.div_ceil(side));
+        Tiles { batch: sizes.batch, image: sizes.image, grid, side }
+    }
+
+    fn count(&self) -> usize {
+        self.batch * self.grid.0 * self.grid.1
+    }
+
+    /// Picture, first row and first column of a tile.
+    #[inline(always)]
+    fn at(&self, tile: usize) -> (usize, usize, usize) {
+        let (image, tile) =
+            (tile / (self.grid.0 * self.grid.1), tile % (self.grid.0 * self.grid.1));
+        (image, tile / self.grid.1 * self.side, tile % self.grid.1 * self.side)
+    }
+}
+
+/// Bytes of transformed tiles that are worked on together.
+const WORKING_SET: usize = 3 << 19;
+/// Output channels that are worked on together, at most.
+const OUTPUTS: usize = 256;
+
+/// The convolution of `x` `[B, H, W, I]`, plus `bias` (`[O]`, `[B, O]` or empty), plus `residual`
+/// (`[B, H, W, O]`).
+pub(super) fn forward<T: Real>(
+    sizes: &Sizes,
+    plan: Plan,
+    x: &[T],
+    weights: &Weights<T>,
+    bias: &[T],
+    residual: Option<&[T]>,
+) -> Vec<T> {
+    let tiles = Tiles::new(sizes, plan);
+    let (lanes, width) = widths::<T>();
+    let threads = rayon::current_num_threads();
+    let (terms, outputs) = (TERMS.min(sizes.inputs), OUTPUTS.min(sizes.outputs));
+    let each = plan.length() * plan.length() * (terms + outputs) * size_of::<T>();
+    let most = (WORKING_SET / each / ROWS * ROWS).max(ROWS);
+    // Equal blocks for all threads; where there are too few tiles for that, channels are shared out.
+    let blocks = tiles.count().div_ceil(most).next_multiple_of(threads);
+    let mut count = tiles.count().div_ceil(blocks).next_multiple_of(ROWS);
+    let mut channels = outputs;
+    if count < most.min(4 * ROWS) {
+        count = most.min(tiles.count().next_multiple_of(ROWS));
+        let pieces = threads.div_ceil(tiles.count().div_ceil(count));
+        channels = sizes.outputs.div_ceil(pieces).next_multiple_of(width).min(outputs);
+    }
+    let strips = sizes.outputs.div_ceil(channels);
+    let length = sizes.batch * sizes.image.0 * sizes.image.1 * sizes.outputs;
+    filled(length, |out| {
+        let blocks = tiles.count().div_ceil(count);
+        (0..blocks * strips).into_par_iter().with_max_len(1).for_each(|piece| {
+            let (first, strip) = (piece / strips * count, piece % strips * channels);
+            let block = Block {
+                sizes,
+                tiles,
+                x,
+                weights,
+                bias,
+                residual,
+                out,
+                first,
+                count: count.min(tiles.count() - first),
+                channels: (strip, channels.min(sizes.outputs - strip)),
+                lanes,
+            };
+            let wide = terms.next_multiple_of(lanes) + channels.next_multiple_of(lanes);
+            let needed = plan.length() * plan.length() * (count * wide + 2 * GAP);
+            with_scratch(needed, |scratch| match plan {
+                Plan::Two => T::run(Sized::<T, 4, 2>(block, scratch)),
+                Plan::Four => T::run(Sized::<T, 6, 4>(block, scratch)),
+            });
+        });
+    })
+}
+
+/// Some tiles, for some of the output channels.
+struct Block<'a, T> {
+    sizes: &'a Sizes,
+    tiles: Tiles,
+    x: &'a [T],
+    weights: &'a Weights<T>,
+    bias: &'a [T],
+    residual: Option<&'a [T]>,
+    out: Shared<'a, T>,
+    /// Tiles: the first, how many.
+    first: usize,
+    count: usize,
+    /// Output channels: the first (a panel's), how many.
+    channels: (usize, usize),
+    lanes: usize,
+}
+
+/// With the memory it works in.
+struct Sized<'a, T, const N: usize, const M: usize>(Block<'a, T>, &'a mut [T]);
+
+/// Numbers between the matrices of two frequencies: so that their rows do not share cache sets.
+const GAP: usize = 16;
+
+impl<T: Real, const N: usize, const M: usize> WithSimd for Sized<'_, T, N, M> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Sized(block, scratch) = self;
+        let (inputs, count) = (block.sizes.inputs, block.count);
+        let (wide_in, wide_out) = (
+            TERMS.min(inputs).next_multiple_of(block.lanes),
+            block.channels.1.next_multiple_of(block.lanes),
+        );
+        let (step_in, step_out) = (count * wide_in + GAP, count * wide_out + GAP);
+        let (picture, result) = scratch.split_at_mut(N * N * step_in);
+        for input in (0..inputs).step_by(TERMS) {
+            let terms = TERMS.min(inputs - input);
+            let out = Shared::new(picture);
+            for tile in 0..count {
+                let at = block.tiles.at(block.first + tile);
+                let (x, channels) = ((block.x, inputs), (input, terms));
+                let out = (out, tile * wide_in, step_in);
+                transform_input::<T, S, N>(simd, x, &block.tiles, at, channels, out);
+            }
+            let first = block.channels.0 / panel::<T, S>();
+            for frequency in 0..N * N {
+                let values = &picture[frequency * step_in..][..count * wide_in];
+                let out = &mut result[frequency * step_out..][..count * wide_out];
+                simd.vectorize(Piece {
+                    target: Target::new(out, wide_out).adding(input > 0),
+                    left: Left { values, row: wide_in, term: 1 },
+                    right: block.weights.right(frequency, input, first),
+                    extent: (count, terms, block.channels.1),
+                });
+            }
+        }
+        for tile in 0..count {
+            block.finish::<S, N, M>(simd, tile, &result[tile * wide_out..], step_out);
+        }
+    }
+}
+
+/// B' d B of one tile's surroundings, for some channels, to row `base` of `out`: frequency f is
+/// f `step`s further.
+#[inline(always)]
+fn transform_input<T: Real, S: Simd, const N: usize>(
+    simd: S,
+    (x, depth): (&[T], usize),
+    tiles: &Tiles,
+    (image, top, left): (usize, usize, usize),
+    (first, count): (usize, usize),
+    (out, base, step): (Shared<T>, usize, usize),
+) {
+    let (height, width) = tiles.image;
+    let lanes = T::lanes::<S>();
+    let zero = T::splat(simd, T::zero());
+    for channel in (0..count).step_by(lanes) {
+        let length = lanes.min(count - channel);
+        let mut columns = [[zero; N]; N];
+        for j in 0..N {
+            let column = left + j;
+            let mut values = [zero; N];
+            if (1..=width).contains(&column) {
+                for i in 0..N {
+                    let row = top + i;
+                    if (1..=height).contains(&row) {
+                        let at = ((image * height + row - 1) * width + column - 1) * depth;
+                        values[i] = load(simd, &x[at + first + channel..][..length]);
+                    }
+                }
+            }
+            let values = transform::input::<T, S, N>(simd, values);
+            for i in 0..N {
+                columns[i][j] = values[i];
+            }
+        }
+        for i in 0..N {
+            let row = transform::input::<T, S, N>(simd, columns[i]);
+            for j in 0..N {
+                let at = base + (i * N + j) * step + channel;
+                // SAFETY: this row is this tile's alone.
+                T::store(simd, unsafe { out.part(at..at + lanes) }, row[j]);
+            }
+        }
+    }
+}
+
+/// As many numbers as there are, up to a vector.
+#[inline(always)]
+fn load<T: Real, S: Simd>(simd: S, values: &[T]) -> T::Vector<S> {
+    match values.len() == T::lanes::<S>() {
+        true => T::load(simd, values),
+        false => T::load_partial(simd, values),
+    }
+}
+
+impl<T: Real> Block<'_, T> {
+    /// A' m A of one tile, with bias and residual, to where it belongs.
+    #[inline(always)]
+    fn finish<S: Simd, const N: usize, const M: usize>(
+        &self,
+        simd: S,
+        tile: usize,
+        values: &[T],
+        step: usize,
+    ) {
+        let (height, width) = self.tiles.image;
+        let (image, top, left) = self.tiles.at(self.first + tile);
+        let outputs = self.sizes.outputs;
+        let lanes = T::lanes::<S>();
+        let zero = T::splat(simd, T::zero());
+        let bias = match self.bias.len() > outputs {
+            true => &self.bias[image * outputs..][..outputs],
+            false => self.bias,
+        };
+        for channel in (0..self.channels.1).step_by(lanes) {
+            let length = lanes.min(self.channels.1 - channel);
+            let first = self.channels.0 + channel;
+            let bias =
+                if bias.is_empty() { zero } else { load(simd, &bias[first..first + length]) };
+            let mut columns = [[zero; N]; M];
+            for j in 0..N {
+                let mut column = [zero; N];
+                for i in 0..N {
+                    column[i] = T::load(simd, &values[(i * N + j) * step + channel..]);
+                }
+                let column = transform::output::<T, S, N, M>(simd, column);
+                for i in 0..M {
+                    columns[i][j] = column[i];
+                }
+            }
+            for i in 0..M.min(height - top) {
+                let row = transform::output::<T, S, N, M>(simd, columns[i]);
+                for j in 0..M.min(width - left) {
+                    let pixel = (image * height + top + i) * width + left + j;
+                    let at = pixel * outputs + first..pixel * outputs + first + length;
+                    let mut value = T::plus(simd, row[j], bias);
+                    if let Some(residual) = self.residual {
+                        value = T::plus(simd, value, load(simd, &residual[at.clone()]));
+                    }
+                    // SAFETY: these pixels and channels are this block's alone.
+                    let out = unsafe { self.out.part(at) };
+                    match length == lanes {
+                        true => T::store(simd, out, value),
+                        false => T::store_partial(simd, out, value),
+                    }
+                }
+            }
+        }
+    }
+}

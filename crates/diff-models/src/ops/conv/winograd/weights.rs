@@ -1,0 +1,134 @@
+//! Kernels transformed and laid out in the order in which [`super::forward`] reads them.
+
+#![allow(clippy::needless_range_loop)] // vectors in plain loops, see `cpu::product`
+
+use super::{Plan, transform};
+use crate::ops::cpu::{Aligned, Real, Right, Shared, TERMS, panel, widths};
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+/// G w G' of every pair of channels: for every block of input channels, frequency and panel of
+/// output channels, a row of the panel for each input channel.
+pub(in crate::ops) struct Weights<T> {
+    values: Aligned<T>,
+    inputs: usize,
+    panels: usize,
+    width: usize,
+    frequencies: usize,
+}
+
+impl<T: Real> Weights<T> {
+    /// From `[O, I, 3, 3]`; `turned` gives those of the gradient of the input: kernels turned by
+    /// half a turn, channels exchanged.
+    pub(in crate::ops) fn new(
+        weight: &[T],
+        (inputs, outputs): (usize, usize),
+        plan: Plan,
+        turned: bool,
+    ) -> Self {
+        let (_, width) = widths::<T>();
+        let panels = outputs.div_ceil(width);
+        let frequencies = plan.length() * plan.length();
+        let mut values = Aligned::zeros(frequencies * inputs * panels * width);
+        let out = Shared::new(&mut values);
+        // Where channel pair (i, o) is: i * strides.0 + o * strides.1.
+        let strides = if turned { (outputs * 9, 9) } else { (9, inputs * 9) };
+        (0..panels * inputs).into_par_iter().with_min_len(16).for_each(|piece| {
+            let make = Make {
+                weight,
+                out,
+                channels: (inputs, outputs),
+                at: (piece / inputs, piece % inputs),
+                strides,
+                turned,
+            };
+            match plan {
+                Plan::Two => T::run(Sized::<T, 4>(make)),
+                Plan::Four => T::run(Sized::<T, 6>(make)),
+            }
+        });
+        Weights { values, inputs, panels, width, frequencies }
+    }
+
+    /// The matrix of a frequency, from panel `first` of output channels on, for the block of input
+    /// channels that starts at `input`.
+    #[inline(always)]
+    pub(super) fn right(&self, frequency: usize, input: usize, first: usize) -> Right<'_, T> {
+        let count = TERMS.min(self.inputs - input);
+        let before = self.frequencies * self.panels * self.width * input;
+        let at = before + (frequency * self.panels + first) * count * self.width;
+        let values = &self.values[at..at + (self.panels - first) * count * self.width];
+        Right { values, term: self.width, stride: count * self.width }
+    }
+}
+
+/// The kernels of one input channel and a panel of output channels.
+struct Make<'a, T> {
+    weight: &'a [T],
+    out: Shared<'a, T>,
+    channels: (usize, usize),
+    /// Panel of output channels, input channel.
+    at: (usize, usize),
+    strides: (usize, usize),
+    turned: bool,
+}
+
+struct Sized<'a, T, const N: usize>(Make<'a, T>);
+
+impl<T: Real, const N: usize> WithSimd for Sized<'_, T, N> {
+    type Output = ();
+
+    #[inline(always)]
+    #[allow(unsafe_code)] // every piece writes its own rows
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Make { out, channels: (inputs, outputs), at: (panel_at, input), .. } = self.0;
+        let (lanes, width) = (T::lanes::<S>(), panel::<T, S>());
+        let panels = outputs.div_ceil(width);
+        let block = input / TERMS * TERMS;
+        let count = TERMS.min(inputs - block);
+        let zero = T::splat(simd, T::zero());
+        for vector in (0..width).step_by(lanes) {
+            let first = panel_at * width + vector;
+            if first >= outputs {
+                break;
+            }
+            let mut values = [[T::zero(); MOST]; 9];
+            self.0.gather(first, input, lanes.min(outputs - first), &mut values);
+            let mut taps = [[zero; 3]; 3];
+            for i in 0..9 {
+                taps[i / 3][i % 3] = T::load(simd, &values[i][..lanes]);
+            }
+            let mut rows = [[zero; N]; 3];
+            for i in 0..3 {
+                rows[i] = transform::kernel::<T, S, N>(simd, taps[i]);
+            }
+            for j in 0..N {
+                let column = [rows[0][j], rows[1][j], rows[2][j]];
+                let column = transform::kernel::<T, S, N>(simd, column);
+                for i in 0..N {
+                    let row = ((i * N + j) * panels + panel_at) * count + input - block;
+                    let start = (N * N * panels * block + row) * width + vector;
+                    // SAFETY: this input channel and panel are this piece's alone.
+                    T::store(simd, unsafe { out.part(start..start + lanes) }, column[i]);
+                }
+            }
+        }
+    }
+}
+
+/// Numbers of a vector, at most.
+const MOST: usize = 16;
+
+impl<T: Real> Make<'_, T> {
+    /// The taps of `count` output channels from `first` on, those of one tap side by side.
+    #[inline(always)]
+    fn gather(&self, first: usize, input: usize, count: usize, out: &mut [[T; MOST]; 9]) {
+        for o in 0..count {
+            let start = input * self.strides.0 + (first + o) * self.strides.1;
+            let taps = &self.weight[start..start + 9];
+            for i in 0..9 {
+                out[i][o] = taps[if self.turned { 8 - i } else { i }];
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Numbers in vectors of the widest kind the processor has, chosen when the program runs.
+
+use pulp::{Arch, Simd, WithSimd};
+
+/// A number that comes in vectors. Vectors are loaded from and stored to slices that hold at least
+/// one; the partial forms take what is there, and zeros.
+pub(in crate::ops) trait Lanes: Copy + Send + Sync + 'static {
+    type Vector<S: Simd>: Copy;
+
+    /// Does `work` with the instructions that this machine has.
+    fn run<W: WithSimd>(work: W) -> W::Output;
+
+    fn lanes<S: Simd>() -> usize;
+    fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
+    fn load<S: Simd>(simd: S, from: &[Self]) -> Self::Vector<S>;
+    fn load_partial<S: Simd>(simd: S, from: &[Self]) -> Self::Vector<S>;
+    fn store<S: Simd>(simd: S, to: &mut [Self], vector: Self::Vector<S>);
+    fn store_partial<S: Simd>(simd: S, to: &mut [Self], vector: Self::Vector<S>);
+    /// a b + c, in one rounding where the processor can.
+    fn fused<S: Simd>(
+        simd: S,
+        a: Self::Vector<S>,
+        b: Self::Vector<S>,
+        c: Self::Vector<S>,
+    ) -> Self::Vector<S>;
+    fn plus<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    fn minus<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    fn times<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+}
+
+macro_rules! lanes {
+    ($number:ty, $run:expr, $vector:ident, $lanes:ident, $splat:ident, $mul_add:ident, $add:ident, $sub:ident,
+     $mul:ident, $slice:ident, $slice_mut:ident, $load:ident, $store:ident) => {
+        impl Lanes for $number {
+            type Vector<S: Simd> = S::$vector;
+
+            #[inline(always)]
+            fn run<W: WithSimd>(work: W) -> W::Output {
+                $run.dispatch(work)
+            }
+
+            #[inline(always)]
+            fn lanes<S: Simd>() -> usize {
+                S::$lanes
+            }
+
+            #[inline(always)]
+            fn splat<S: Simd>(simd: S, value: Self) -> S::$vector {
+                simd.$splat(value)
+            }
+
+            #[inline(always)]
+            fn load<S: Simd>(_: S, from: &[Self]) -> S::$vector {
+                S::$slice(&from[..S::$lanes]).0[0]
+            }
+
+            #[inline(always)]
+            fn load_partial<S: Simd>(simd: S, from: &[Self]) -> S::$vector {
+                simd.$load(from)
+            }
+
+            #[inline(always)]
+            fn store<S: Simd>(_: S, to: &mut [Self], vector: S::$vector) {
+                S::$slice_mut(&mut to[..S::$lanes]).0[0] = vector;
+            }
+
+            #[inline(always)]
+            fn store_partial<S: Simd>(simd: S, to: &mut [Self], vector: S::$vector) {
+                simd.$store(to, vector);
+            }
+
+            #[inline(always)]
+            fn fused<S: Simd>(simd: S, a: S::$vector, b: S::$vector, c: S::$vector) -> S::$vector {
+                simd.$mul_add(a, b, c)
+            }
+
+            #[inline(always)]
+            fn plus<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$add(a, b)
+            }
+
+            #[inline(always)]
+            fn minus<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$sub(a, b)
+            }
+
+            #[inline(always)]
+            fn times<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$mul(a, b)
+            }
+        }
+    };
+}
+
+lanes!(
+    f32,
+    Arch::new(),
+    f32s,
+    F32_LANES,
+    splat_f32s,
+    mul_add_e_f32s,
+    add_f32s,
+    sub_f32s,
+    mul_f32s,
+    as_simd_f32s,
+    as_mut_simd_f32s,
+    partial_load_f32s,
+    partial_store_f32s
+);
+// For tests of gradients, which need no speed: all instruction sets would double the time to build.
+lanes!(
+    f64,
+    Arch::Scalar,
+    f64s,
+    F64_LANES,
+    splat_f64s,
+    mul_add_e_f64s,
+    add_f64s,
+    sub_f64s,
+    mul_f64s,
+    as_simd_f64s,
+    as_mut_simd_f64s,
+    partial_load_f64s,
+    partial_store_f64s
+);
