@@ -1,7 +1,8 @@
-//! The project's chores: experiments and their reports, and continuous integration.
+//! The project's chores: experiments and their reports, benchmarks, and continuous integration.
 //!
 //! Light on purpose: it links no tensor library and drives the other crates by their binaries.
 
+mod bench;
 mod ci;
 mod finite;
 mod list;
@@ -30,6 +31,8 @@ enum Command {
     List(list::Args),
     /// Compare the results of two runs.
     Report(report::compare::Args),
+    /// Time our binaries against PyTorch and diffusers on the same weights.
+    Bench(bench::Args),
     /// Run every check that a change must pass, and print the seconds each one took.
     Ci,
 }
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         Command::Reproduce(args) => reproduce::run(&args),
         Command::List(args) => list::run(&args),
         Command::Report(args) => report::compare::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Ci => ci::run(),
     };
     diff_core::cli::exit(result)

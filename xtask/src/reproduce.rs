@@ -9,7 +9,11 @@ pub(crate) mod task;
 
 pub(crate) use cell::{Finished, Outcome};
 
-use crate::{report::Report, workspace, workspace::Binaries};
+use crate::{
+    report::Report,
+    workspace,
+    workspace::{BINARIES, Binaries},
+};
 use anyhow::{Result, bail};
 use cell::Bench;
 use experiment::Experiment;
@@ -73,8 +77,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let wanted = wanted(&cells, &args.only)?;
     let binaries = match &args.bin_dir {
-        Some(folder) => Binaries::in_folder(folder)?,
-        None => Binaries::build()?,
+        Some(folder) => Binaries::in_folder(folder, &BINARIES)?,
+        None => Binaries::build(&BINARIES)?,
     };
     if args.dry_run {
         let costs = estimate::estimate(&cells, &binaries)?;

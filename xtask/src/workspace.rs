@@ -25,7 +25,7 @@ pub(crate) fn cargo() -> OsString {
     env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-/// The experiment binaries: paths and what each answers to `--version`.
+/// Binaries of the workspace: paths and what each answers to `--version`.
 pub(crate) struct Binaries {
     paths: BTreeMap<String, PathBuf>,
     versions: BTreeMap<String, String>,
@@ -33,10 +33,10 @@ pub(crate) struct Binaries {
 
 impl Binaries {
     /// Builds them in the profile this program was built in.
-    pub(crate) fn build() -> Result<Self> {
+    pub(crate) fn build(names: &[&str]) -> Result<Self> {
         let mut command = Command::new(cargo());
         command.current_dir(root()).args(["build", "--bins", "--message-format=json"]);
-        for name in BINARIES {
+        for name in names {
             command.args(["-p", name]);
         }
         if let Some(profile) = profile() {
@@ -48,20 +48,21 @@ impl Binaries {
             .output()
             .context("running cargo build")?;
         if !output.status.success() {
-            bail!("the experiment's binaries did not build ({})", output.status);
+            bail!("the binaries did not build ({})", output.status);
         }
-        Self::new(executables(&String::from_utf8_lossy(&output.stdout)))
+        Self::new(executables(&String::from_utf8_lossy(&output.stdout)), names)
     }
 
     /// Takes them from a folder.
-    pub(crate) fn in_folder(folder: &Path) -> Result<Self> {
-        Self::new(BINARIES.iter().map(|name| (name.to_string(), folder.join(name))).collect())
+    pub(crate) fn in_folder(folder: &Path, names: &[&str]) -> Result<Self> {
+        let paths = names.iter().map(|name| (name.to_string(), folder.join(name)));
+        Self::new(paths.collect(), names)
     }
 
-    fn new(paths: BTreeMap<String, PathBuf>) -> Result<Self> {
+    fn new(paths: BTreeMap<String, PathBuf>, names: &[&str]) -> Result<Self> {
         let mut versions = BTreeMap::new();
-        for name in BINARIES {
-            let path = paths.get(name).with_context(|| format!("cargo built no binary {name}"))?;
+        for name in names {
+            let path = paths.get(*name).with_context(|| format!("cargo built no binary {name}"))?;
             versions.insert(name.to_string(), version(path)?);
         }
         Ok(Self { paths, versions })
@@ -102,6 +103,11 @@ fn profile() -> Option<String> {
         "debug" | "deps" => None,
         name => Some(name.to_string()),
     }
+}
+
+/// What cargo calls the profile that binaries are built in.
+pub(crate) fn profile_name() -> String {
+    profile().unwrap_or_else(|| "dev".into())
 }
 
 /// The executables in cargo's stream of build messages.

@@ -19,6 +19,7 @@ pub mod save;
 pub mod schedule;
 pub mod table;
 pub mod time;
+pub mod timing;
 pub mod trajectory;
 
 pub use error::{Error, Result};

@@ -1,35 +1,111 @@
-//! `diff-models forward`: the raw network on tensors from a file.
+//! `diff-models forward` and `time`: the raw network on tensors from a file, or on drawn ones.
 
 use crate::{
     Condition, Context,
     checkpoint::{self, Checkpoint},
     error::{Error, Result},
+    noise::normals,
 };
 use candle_core::{DType, Device, Tensor};
+use diff_core::rng::{Address, Purpose};
 use std::{collections::HashMap, path::Path};
 
-/// Runs the network of `spec` on the safetensors file `input` and writes `prediction`
-/// `[B, C, H, W]` f32 to `output`.
+/// What a network is called on.
+pub struct ForwardInputs {
+    x: Tensor,
+    network_time: Vec<f64>,
+    condition: Condition,
+}
+
+impl ForwardInputs {
+    /// Reads `x` `[B, C, H, W]`, `network_time` `[B]` (counted from 0), and where the network takes
+    /// them `class` `[B]` and `image` `[B, C, H, W]` from a safetensors file; numbers may be of any
+    /// type.
+    ///
+    /// # Errors
+    /// When the file does not read, lacks a tensor or holds an unknown one.
+    pub fn read(input: &Path, device: &Device) -> Result<Self> {
+        let mut tensors = checkpoint::read_tensors(input)?;
+        let x = take(&mut tensors, "x", input)?.to_dtype(DType::F32)?.to_device(device)?;
+        let network_time =
+            numbers(&take(&mut tensors, "network_time", input)?, "network_time", input)?;
+        let class = match tensors.remove("class") {
+            None => None,
+            Some(class) => Some(labels(&numbers(&class, "class", input)?, input)?),
+        };
+        let image = tensors.remove("image");
+        if let Some(name) = tensors.keys().min() {
+            let expected = "expected x, network_time, class, image";
+            return Err(Error::file(input, format!("unexpected tensor `{name}`: {expected}")));
+        }
+        Ok(ForwardInputs { x, network_time, condition: Condition { class, image } })
+    }
+
+    /// Inputs for a checkpoint's network: the latents of samples 0..`batch` of `seed`, as
+    /// `diff-sample` starts from them, at times spread evenly over 0..T, with the classes in turn.
+    ///
+    /// # Errors
+    /// When `batch` is 0 or the picture size is unknown.
+    pub fn drawn(
+        checkpoint: &Checkpoint,
+        batch: usize,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Self> {
+        if batch == 0 {
+            return Err(diff_core::Error::argument("batch", 0, "at least 1").into());
+        }
+        let latent = Address::new(seed, Purpose::Latent);
+        let rows: Vec<_> = (0..batch as u64).map(|i| latent.index(i)).collect();
+        let x = normals(&rows, &checkpoint.image_shape()?, DType::F32, device)?;
+        let timesteps = checkpoint.schedule.timesteps();
+        let network_time = (0..batch).map(|i| ((2 * i + 1) * timesteps / (2 * batch)) as f64);
+        let classes = checkpoint.unet.config().num_class_embeds;
+        let class = classes.map(|n| (0..batch).map(|i| (i % n.max(1)) as u32).collect());
+        let condition = Condition { class, image: None };
+        Ok(ForwardInputs { x, network_time: network_time.collect(), condition })
+    }
+
+    /// Writes what [`ForwardInputs::read`] reads.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let row = |values: Vec<f32>| Tensor::new(values, &Device::Cpu);
+        let times = row(self.network_time.iter().map(|t| *t as f32).collect())?;
+        let mut tensors = vec![("x".into(), self.x.clone()), ("network_time".into(), times)];
+        if let Some(class) = &self.condition.class {
+            let class = row(class.iter().map(|c| *c as f32).collect())?;
+            tensors.push(("class".into(), class));
+        }
+        tensors.extend(self.condition.image.iter().map(|image| ("image".into(), image.clone())));
+        checkpoint::write_tensors(path, &tensors)
+    }
+
+    /// What a checkpoint's network says to them, `[B, C, H, W]`.
+    ///
+    /// # Errors
+    /// When they do not go with the network.
+    pub fn predict(&self, checkpoint: &Checkpoint) -> Result<Tensor> {
+        let ForwardInputs { x, network_time, condition } = self;
+        checkpoint.unet.forward_network(x, network_time, condition, &Context::Eval)
+    }
+}
+
+/// Writes `prediction` as [`ForwardInputs::predict`] gives it to a safetensors file, f32.
 ///
-/// The input holds `x` `[B, C, H, W]`, `network_time` `[B]` (counted from 0), and where the
-/// network takes them `class` `[B]` and `image` `[B, C, H, W]`; numbers may be of any type.
+/// # Errors
+/// When the file cannot be written.
+pub fn write_prediction(path: &Path, prediction: Tensor) -> Result<()> {
+    checkpoint::write_tensors(path, &[("prediction".into(), prediction)])
+}
+
+/// Runs the network of `spec` on the file `input` ([`ForwardInputs::read`]) and writes `prediction`
+/// `[B, C, H, W]` f32 to `output`.
 pub fn forward_file(spec: &str, input: &Path, output: &Path, device: &Device) -> Result<()> {
     let checkpoint = Checkpoint::open(spec, device)?;
-    let mut tensors = checkpoint::read_tensors(input)?;
-    let x = take(&mut tensors, "x", input)?.to_dtype(DType::F32)?.to_device(device)?;
-    let times = numbers(&take(&mut tensors, "network_time", input)?, "network_time", input)?;
-    let class = match tensors.remove("class") {
-        None => None,
-        Some(class) => Some(labels(&numbers(&class, "class", input)?, input)?),
-    };
-    let image = tensors.remove("image");
-    if let Some(name) = tensors.keys().min() {
-        let expected = "expected x, network_time, class, image";
-        return Err(Error::file(input, format!("unexpected tensor `{name}`: {expected}")));
-    }
-    let condition = Condition { class, image };
-    let prediction = checkpoint.unet.forward_network(&x, &times, &condition, &Context::Eval)?;
-    checkpoint::write_tensors(output, &[("prediction".into(), prediction)])
+    let inputs = ForwardInputs::read(input, device)?;
+    write_prediction(output, inputs.predict(&checkpoint)?)
 }
 
 fn take(tensors: &mut HashMap<String, Tensor>, name: &str, input: &Path) -> Result<Tensor> {

@@ -20,6 +20,6 @@ mod prediction;
 
 pub use denoiser::{Condition, Context, Denoiser};
 pub use error::{Error, Result};
-pub use forward::forward_file;
+pub use forward::{ForwardInputs, forward_file, write_prediction};
 pub use oracle::{Component, GaussianMixture};
 pub use prediction::{Mean, Prediction, Second, diffuse, eps_to_x0, x0_to_eps};

@@ -1,10 +1,15 @@
-//! `diff-models`: looks into checkpoints, runs them once, and makes fresh ones.
+//! `diff-models`: looks into checkpoints, runs and times them, and makes fresh ones.
 
 use anyhow::Context as _;
 use candle_core::Device;
-use clap::{Parser, Subcommand};
-use diff_core::{Schedule, ScheduleSpec, cli, config};
-use diff_models::{checkpoint::Checkpoint, device, forward_file, nets::DdpmSpec};
+use clap::{Args, Parser, Subcommand};
+use diff_core::{
+    Schedule, ScheduleSpec, cli, config,
+    timing::{Facts, Timing},
+};
+use diff_models::{
+    ForwardInputs, checkpoint::Checkpoint, device, forward_file, nets::DdpmSpec, write_prediction,
+};
 use std::{
     io::Write,
     path::{Path, PathBuf},
@@ -17,7 +22,7 @@ use std::{
 /// hub:org/name[@revision].
 #[derive(Parser)]
 #[command(version)]
-struct Args {
+struct Cli {
     /// Threads for computation; all cores if absent.
     #[arg(long, global = true)]
     threads: Option<usize>,
@@ -53,6 +58,8 @@ enum Command {
         #[arg(long, default_value = "cpu")]
         device: String,
     },
+    /// Time the network: one forward pass, as `forward` does it.
+    Time(TimeArgs),
     /// Make a checkpoint with fresh weights.
     Init {
         /// TOML with the network's DDPM terms (resolution, channels, multipliers, ...); the
@@ -71,11 +78,38 @@ enum Command {
     },
 }
 
-fn main() -> ExitCode {
-    cli::exit(run(Args::parse()))
+#[derive(Args)]
+struct TimeArgs {
+    /// The checkpoint.
+    #[arg(long)]
+    checkpoint: String,
+    /// A safetensors file as `forward` takes it; drawn inputs if absent.
+    #[arg(long, conflicts_with_all = ["batch", "seed"])]
+    input: Option<PathBuf>,
+    /// Rows of drawn inputs.
+    #[arg(long, default_value_t = 8, value_name = "B")]
+    batch: usize,
+    /// Where inputs are drawn: x is what `diff-sample` starts from under this seed.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Write the inputs to this safetensors file first.
+    #[arg(long, value_name = "FILE")]
+    save_input: Option<PathBuf>,
+    /// The safetensors file that receives the last prediction.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Where to compute: cpu, cuda or cuda:N.
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    #[command(flatten)]
+    timing: Timing,
 }
 
-fn run(args: Args) -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    cli::exit(run(Cli::parse()))
+}
+
+fn run(args: Cli) -> anyhow::Result<()> {
     if let Some(threads) = args.threads {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("--threads")?;
     }
@@ -84,6 +118,7 @@ fn run(args: Args) -> anyhow::Result<()> {
         Command::Forward { checkpoint, input, output, device } => {
             Ok(forward_file(&checkpoint, &input, &output, &device::open(&device)?)?)
         }
+        Command::Time(args) => time(&args),
         Command::Init { config, overrides, seed, out } => {
             init(config.as_deref(), &overrides, seed, &out)
         }
@@ -100,6 +135,31 @@ fn inspect(checkpoint: &str, json: bool) -> anyhow::Result<()> {
         write!(out, "{summary}")?;
     }
     Ok(())
+}
+
+fn time(args: &TimeArgs) -> anyhow::Result<()> {
+    args.timing.check()?;
+    let device = device::open(&args.device)?;
+    let checkpoint = Checkpoint::open(&args.checkpoint, &device)?;
+    let inputs = match &args.input {
+        Some(path) => ForwardInputs::read(path, &device)?,
+        None => ForwardInputs::drawn(&checkpoint, args.batch, args.seed, &device)?,
+    };
+    if let Some(path) = &args.save_input {
+        inputs.write(path)?;
+    }
+    let forward = || {
+        let prediction = inputs.predict(&checkpoint)?;
+        // A device may still be at work when a call returns.
+        device.synchronize()?;
+        Ok(prediction)
+    };
+    args.timing.run(forward, |prediction| {
+        if let Some(path) = &args.output {
+            write_prediction(path, prediction)?;
+        }
+        Ok(Facts::new())
+    })
 }
 
 fn init(file: Option<&Path>, overrides: &[String], seed: u64, out: &Path) -> anyhow::Result<()> {

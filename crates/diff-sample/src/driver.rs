@@ -4,7 +4,7 @@ use diff_core::{
     Schedule,
     rng::{Address, Purpose},
 };
-use diff_models::{Condition, Denoiser, checkpoint::Checkpoint, noise::normals};
+use diff_models::{Condition, Denoiser, noise::normals};
 
 /// Which samples to make.
 #[derive(Clone, Debug)]
@@ -36,20 +36,6 @@ impl Request {
         }
         Ok(())
     }
-}
-
-/// C, H, W of the pictures a checkpoint's network was made for.
-///
-/// # Errors
-/// When its configuration does not tell the size.
-pub fn image_shape(checkpoint: &Checkpoint) -> Result<[usize; 3]> {
-    let config = checkpoint.unet.config();
-    let size = config.sample_size.ok_or_else(|| {
-        let message = "the checkpoint's config.json has no sample_size: picture size unknown";
-        diff_models::Error::Input(message.into())
-    })?;
-    let (height, width) = size.sides();
-    Ok([config.in_channels, height, width])
 }
 
 /// What a run cost.

@@ -9,7 +9,7 @@ mod error;
 pub mod samplers;
 pub mod sinks;
 
-pub use driver::{Outcome, Request, generate, image_shape};
+pub use driver::{Outcome, Request, generate};
 pub use error::{Error, Result};
 pub use samplers::{Clip, Plan, Predict, Sampler, SamplerSpec};
 pub use sinks::ImageSink;

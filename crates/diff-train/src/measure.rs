@@ -9,7 +9,7 @@ use crate::{
     optim::Gradients,
 };
 use candle_core::{DType, Device, Tensor};
-use diff_models::{Denoiser, params::Params};
+use diff_models::{Denoiser, checkpoint::write_tensors, params::Params};
 use serde::Serialize;
 use std::{collections::BTreeMap, collections::HashMap, path::Path};
 
@@ -33,6 +33,26 @@ pub struct Inputs {
 }
 
 impl Inputs {
+    pub(crate) fn new(batch: Batch, draws: GivenDraws) -> Self {
+        Inputs { batch, draws }
+    }
+
+    /// Writes what [`Inputs::read`] reads.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let row = |values: Vec<f32>| Tensor::new(values, &Device::Cpu);
+        let times = row(self.draws.times.iter().map(|t| *t as f32).collect())?;
+        let (x0, noise) = (self.batch.x0.clone(), self.draws.noise.clone());
+        let mut tensors = vec![("x0".into(), x0), ("t".into(), times), ("noise".into(), noise)];
+        if let Some(labels) = &self.batch.labels {
+            let labels = row(labels.iter().map(|label| *label as f32).collect())?;
+            tensors.push(("class".into(), labels));
+        }
+        Ok(write_tensors(path, &tensors)?)
+    }
+
     /// Reads `x0` `[B, C, H, W]`, `t` `[B]` (paper time) and `noise` `[K, B, C, H, W]`, and optionally
     /// `class` `[B]`, from a safetensors file.
     ///

@@ -9,6 +9,7 @@ mod loss;
 mod pipeline;
 mod resume;
 mod shipped;
+mod time;
 mod train;
 
 use serde_json::Value;

@@ -13,7 +13,7 @@ use crate::{Error, Judge, Result, Settings, pictures::Pictures};
 use candle_core::{DType, Device, Tensor};
 use diff_core::config;
 use diff_models::{checkpoint::Checkpoint, digest::sha256, pictures as bytes};
-use diff_sample::{ImageSink, Request, SamplerSpec, generate, image_shape, sinks::Untransformed};
+use diff_sample::{ImageSink, Request, SamplerSpec, generate, sinks::Untransformed};
 use diff_train::config::RunConfig;
 use record::Record;
 use serde::Serialize;
@@ -164,7 +164,7 @@ impl<'a> Selection<'a> {
         let measured = match self.record.find(&weights_sha256, &terms) {
             Some(measured) => measured.clone(),
             None => {
-                let [c, h, w] = image_shape(&checkpoint)?;
+                let [c, h, w] = checkpoint.image_shape()?;
                 self.judge.features().check_shape([h, w, c])?;
                 let pictures = sample(&checkpoint, &self.trial, &mut |done| {
                     hear(Event::Sampled(&snapshot.name, done));
@@ -222,7 +222,7 @@ fn sample(
         indices: (0..trial.num as u64).collect(),
         batch: trial.batch,
         seed: trial.seed,
-        shape: image_shape(checkpoint)?,
+        shape: checkpoint.image_shape()?,
         class: None,
         dtype: DType::F32,
         device: trial.device.clone(),

@@ -168,6 +168,20 @@ impl Checkpoint {
         }
     }
 
+    /// C, H, W of the pictures its network was made for.
+    ///
+    /// # Errors
+    /// When its configuration does not tell the size.
+    pub fn image_shape(&self) -> Result<[usize; 3]> {
+        let config = self.unet.config();
+        let size = config.sample_size.ok_or_else(|| {
+            let message = "the checkpoint's config.json has no sample_size: picture size unknown";
+            Error::Input(message.into())
+        })?;
+        let (height, width) = size.sides();
+        Ok([config.in_channels, height, width])
+    }
+
     /// What there is to know about the checkpoint.
     pub fn summary(&self) -> Summary {
         Summary::of(self)

@@ -3,7 +3,9 @@
 mod data;
 mod loss;
 mod presets;
+mod recipe;
 mod run;
+mod time;
 
 use clap::{Parser, Subcommand};
 
@@ -19,6 +21,8 @@ pub(crate) struct Cli {
 enum Command {
     /// Train a network and write its run folder.
     Run(run::RunArgs),
+    /// Time the steps of a training; nothing is written.
+    Time(time::TimeArgs),
     /// List the training recipes, the documents' and ours, or print one.
     Presets(presets::PresetsArgs),
     /// Open a data set, print what is in it, and draw what a network would be trained on.
@@ -32,6 +36,7 @@ impl Cli {
     pub(crate) fn run(&self) -> anyhow::Result<u8> {
         match &self.command {
             Command::Run(args) => run::run(args),
+            Command::Time(args) => time::time(args).map(|()| 0),
             Command::Presets(args) => presets::presets(args).map(|()| 0),
             Command::Data(args) => data::data(args).map(|()| 0),
             Command::Loss(args) => loss::loss(args).map(|()| 0),

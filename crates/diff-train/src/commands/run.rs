@@ -1,10 +1,10 @@
+use super::recipe::Recipe;
 use clap::Args;
-use diff_core::{config, progress::Progress};
+use diff_core::progress::Progress;
 use diff_models::device;
 use diff_train::{
     callback::{Callback, Moment, Record},
     config::RunConfig,
-    presets::Preset,
     run::{self, Start, Summary},
     stop::Stop,
 };
@@ -15,21 +15,11 @@ use std::{
 
 #[derive(Args)]
 pub(crate) struct RunArgs {
-    /// The configuration, TOML; without it, the defaults.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Start from a recipe that `diff-train presets` lists, instead of a file.
-    #[arg(long, value_name = "NAME", conflicts_with = "config")]
-    preset: Option<String>,
-    /// Override one value, e.g. `train.lr=1e-3`. May be repeated.
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    recipe: Recipe,
     /// Go on with the run in this folder, from its newest complete checkpoint.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "preset", "init_from"])]
     resume: Option<PathBuf>,
-    /// Start from the weights of this checkpoint: a folder, or `hub:org/name`.
-    #[arg(long, value_name = "DIR")]
-    init_from: Option<String>,
     /// Print the resolved configuration and what the run would cost; train nothing.
     #[arg(long)]
     dry_run: bool,
@@ -43,14 +33,10 @@ pub(crate) struct RunArgs {
 
 /// Trains, or says what training would cost; the exit code tells a run that a signal ended.
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
-    let mut config: RunConfig = match (&args.resume, &args.preset) {
-        (Some(folder), _) => run::resumed(folder, &args.set)?,
-        (_, Some(name)) => Preset::find(name)?.config(&args.set)?,
-        _ => config::load(args.config.as_deref(), &args.set)?,
+    let config = match &args.resume {
+        Some(folder) => run::resumed(folder, &args.recipe.set)?,
+        None => args.recipe.load()?,
     };
-    if let Some(spec) = &args.init_from {
-        config.init_from = Some(spec.clone());
-    }
     if args.dry_run {
         return dry_run(args, &config).map(|()| 0);
     }

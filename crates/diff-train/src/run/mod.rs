@@ -18,10 +18,12 @@ mod parts;
 mod plan;
 mod resume;
 mod session;
+mod steps;
 
 pub(crate) use parts::fits;
 pub use plan::{Plan, plan};
 pub use resume::resumed;
+pub use steps::{Stepper, first_inputs, steps};
 
 use crate::{
     Error, Result,

@@ -1,0 +1,189 @@
+"""The PyTorch side of cargo xtask bench: diffusers' UNet2DModel on weights that diff-models wrote.
+
+    python xtask/bench/peer.py versions
+    python xtask/bench/peer.py forward --model DIR --input FILE --reference FILE
+    python xtask/bench/peer.py step    --model DIR --input FILE
+    python xtask/bench/peer.py ddim    --model DIR --input FILE --reference FILE --steps 10
+
+Needs torch, diffusers, safetensors and numpy (written with torch 2.15, diffusers 0.42.1). Speaks the
+protocol of diff_core::timing: one JSON line when ready, then the work once and one JSON line for
+every line of stdin, until it ends. The first answer tells how far its result is from the reference.
+"""
+
+import argparse
+import contextlib
+import json
+import pathlib
+import sys
+import time
+
+
+def arguments():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("mode", choices=["versions", "forward", "step", "ddim"])
+    parser.add_argument("--model", type=pathlib.Path)
+    parser.add_argument("--input", type=pathlib.Path)
+    parser.add_argument("--reference", type=pathlib.Path, help="what ours made of the same input")
+    parser.add_argument("--dtype", choices=["f32", "bf16"], default="f32", help="bf16: under autocast")
+    parser.add_argument("--layout", choices=["contiguous", "channels_last"], default="contiguous")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=10, help="of DDIM")
+    return parser.parse_args()
+
+
+ARGS = arguments()
+
+import diffusers  # noqa: E402
+import numpy  # noqa: E402
+import torch  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
+
+
+def say(**facts):
+    print(json.dumps(facts), flush=True)
+
+
+def peak_memory():
+    try:
+        status = pathlib.Path("/proc/self/status").read_text()
+    except OSError:
+        return None
+    lines = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(lines[0].split()[1]) * 1024 if lines else None
+
+
+def distance(a, b):
+    """||a - b|| / ||b||, summed in f64."""
+    a, b = a.double(), b.double()
+    return float((a - b).norm() / b.norm())
+
+
+def layout(x):
+    last = ARGS.layout == "channels_last"
+    return x.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+
+
+def load():
+    model = diffusers.UNet2DModel.from_pretrained(ARGS.model, subfolder="unet", low_cpu_mem_usage=False)
+    if ARGS.layout == "channels_last":
+        model = model.to(memory_format=torch.channels_last)
+    return model
+
+
+def autocast():
+    return torch.autocast("cpu", dtype=torch.bfloat16) if ARGS.dtype == "bf16" else contextlib.nullcontext()
+
+
+def reference(name):
+    if ARGS.reference is None:
+        return None
+    if ARGS.reference.suffix == ".npz":
+        return torch.from_numpy(numpy.load(ARGS.reference)[name])
+    return load_file(ARGS.reference)[name]
+
+
+def forward():
+    """One forward pass."""
+    model = load().eval()
+    network = torch.compile(model) if ARGS.compile else model
+    inputs = load_file(ARGS.input)
+    x, t = layout(inputs["x"]), inputs["network_time"]
+
+    def work():
+        with torch.inference_mode(), autocast():
+            return network(x, t).sample
+
+    def compare(prediction):
+        return {"relative_error": distance(prediction, reference("prediction"))}
+
+    return {}, work, compare
+
+
+def ddim():
+    """DDIM from given latents over evenly spaced times, as diffusers' DDIMPipeline does it."""
+    model = load().eval()
+    network = torch.compile(model) if ARGS.compile else model
+    scheduler = diffusers.DDIMScheduler.from_pretrained(
+        ARGS.model, subfolder="scheduler", clip_sample=False, set_alpha_to_one=True, timestep_spacing="leading")
+    latents = layout(load_file(ARGS.input)["x"])
+
+    def work():
+        x = latents
+        scheduler.set_timesteps(ARGS.steps)
+        with torch.inference_mode(), autocast():
+            for t in scheduler.timesteps:
+                x = scheduler.step(network(x, t).sample, t, x, eta=0.0).prev_sample
+        return x
+
+    def compare(x):
+        return {"relative_error": distance(x, reference("raw"))}
+
+    return {}, work, compare
+
+
+def step():
+    """A training step: draws, the simple loss, clipping, Adam, the average of the weights."""
+    model = load()
+    network = torch.compile(model) if ARGS.compile else model
+    config = json.loads((ARGS.model / "scheduler" / "scheduler_config.json").read_text())
+    alpha_bar = diffusers.DDPMScheduler.from_config(config).alphas_cumprod
+    inputs = load_file(ARGS.input)
+    x0 = layout(inputs["x0"])
+    parameters = list(model.parameters())
+    # The fastest Adam that torch has for a CPU.
+    optimiser = torch.optim.Adam(parameters, lr=2e-4, fused=True)
+    average = [p.detach().clone() for p in parameters]
+
+    def loss_of(network, t, noise):
+        a = alpha_bar[t][:, None, None, None]
+        with autocast():
+            predicted = network(a.sqrt() * x0 + (1 - a).sqrt() * noise, t).sample
+        return (noise - predicted.float()).square().sum(dim=(1, 2, 3)).mean()
+
+    def given():
+        """Loss and gradient norm of the given draws without dropout, for comparison with ours."""
+        model.eval()
+        loss = loss_of(model, inputs["t"].long() - 1, layout(inputs["noise"][0]))
+        loss.backward()
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])
+        optimiser.zero_grad()
+        return {"loss": loss.item(), "grad_norm": norm.item()}
+
+    # A compiled network is another program; its loss would have to be compiled apart.
+    facts = {} if ARGS.compile else given()
+    model.train()
+
+    def work():
+        t = torch.randint(0, len(alpha_bar), (len(x0),))
+        loss = loss_of(network, t, torch.randn_like(x0))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+        optimiser.zero_grad()
+        with torch.no_grad():
+            torch._foreach_lerp_(average, parameters, 1 - 0.9999)
+        return loss.item()
+
+    return facts, work, lambda _: {}
+
+
+def main():
+    if ARGS.mode == "versions":
+        say(python=sys.version.split()[0], torch=torch.__version__, diffusers=diffusers.__version__)
+        return
+    torch.set_num_threads(ARGS.threads)
+    torch.manual_seed(0)
+    facts, work, compare = {"forward": forward, "step": step, "ddim": ddim}[ARGS.mode]()
+    say(ready=True, **facts)
+    compared = False
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        result = work()
+        seconds = time.perf_counter() - start
+        more = compare(result) if not compared else {}
+        compared = True
+        say(seconds=seconds, peak_rss_bytes=peak_memory(), **more)
+
+
+main()
