@@ -4,6 +4,7 @@
 //! `[B, H, W, C]`. Everything above this crate talks to a denoising network through [`Denoiser`].
 
 pub mod checkpoint;
+mod compute;
 mod denoiser;
 pub mod device;
 pub mod digest;
@@ -18,6 +19,7 @@ pub mod params;
 pub mod pictures;
 mod prediction;
 
+pub use compute::ComputeArgs;
 pub use denoiser::{Condition, Context, Denoiser};
 pub use error::{Error, Result};
 pub use forward::{ForwardInputs, forward_file, write_prediction};

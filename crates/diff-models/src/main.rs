@@ -1,6 +1,5 @@
 //! `diff-models`: looks into checkpoints, runs and times them, and makes fresh ones.
 
-use anyhow::Context as _;
 use candle_core::Device;
 use clap::{Args, Parser, Subcommand};
 use diff_core::{
@@ -8,7 +7,8 @@ use diff_core::{
     timing::{Facts, Timing},
 };
 use diff_models::{
-    ForwardInputs, checkpoint::Checkpoint, device, forward_file, nets::DdpmSpec, write_prediction,
+    ComputeArgs, ForwardInputs, checkpoint::Checkpoint, device, forward_file, nets::DdpmSpec,
+    write_prediction,
 };
 use std::{
     io::Write,
@@ -23,9 +23,8 @@ use std::{
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
-    /// Threads for computation; all cores if absent.
-    #[arg(long, global = true)]
-    threads: Option<usize>,
+    #[command(flatten)]
+    compute: ComputeArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -110,9 +109,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Cli) -> anyhow::Result<()> {
-    if let Some(threads) = args.threads {
-        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("--threads")?;
-    }
+    args.compute.start()?;
     match args.command {
         Command::Inspect { checkpoint, json } => inspect(&checkpoint, json),
         Command::Forward { checkpoint, input, output, device } => {

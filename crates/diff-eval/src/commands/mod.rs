@@ -18,6 +18,8 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
+    #[command(flatten)]
+    compute: diff_models::ComputeArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -43,7 +45,11 @@ enum Command {
 
 /// Parses the command line, runs what it asks for, and says how it went.
 pub(crate) fn main() -> ExitCode {
-    cli::exit(match Cli::parse().command {
+    let cli = Cli::parse();
+    if let Err(error) = cli.compute.start() {
+        return cli::exit(Err(error));
+    }
+    cli::exit(match cli.command {
         Command::Pixels(args) => pixels::run(&args),
         Command::Gap(args) => gap::run(&args),
         Command::Bounds(args) => bounds::run(&args),

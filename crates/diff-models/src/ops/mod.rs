@@ -17,6 +17,7 @@ mod embedding;
 mod linear;
 mod norm;
 mod prepared;
+mod process;
 mod resample;
 mod update;
 
@@ -30,6 +31,7 @@ pub use embedding::{TimeEmbedding, timestep_embedding};
 pub use linear::{Affine, linear};
 pub use norm::{GroupNormSpec, group_norm, group_norm_silu};
 pub use prepared::Prepared;
+pub use process::settle;
 pub use resample::upsample_nearest2x;
 pub use update::{sum_of_squares, update};
 

@@ -13,6 +13,8 @@ use diff_sample::{Clip, Request, SamplerSpec};
 #[derive(Parser)]
 #[command(version)]
 pub(crate) struct Cli {
+    #[command(flatten)]
+    compute: diff_models::ComputeArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -30,6 +32,7 @@ enum Command {
 impl Cli {
     /// Runs the command.
     pub(crate) fn run(&self) -> anyhow::Result<()> {
+        self.compute.start()?;
         match &self.command {
             Command::Generate(args) => generate::generate(args),
             Command::Time(args) => time::time(args),

@@ -13,6 +13,8 @@ use clap::{Parser, Subcommand};
 #[derive(Parser)]
 #[command(version)]
 pub(crate) struct Cli {
+    #[command(flatten)]
+    compute: diff_models::ComputeArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -34,6 +36,7 @@ enum Command {
 impl Cli {
     /// Runs the command; the exit code is 0 unless a signal ended it.
     pub(crate) fn run(&self) -> anyhow::Result<u8> {
+        self.compute.start()?;
         match &self.command {
             Command::Run(args) => run::run(args),
             Command::Time(args) => time::time(args).map(|()| 0),

@@ -1,0 +1,43 @@
+//! Settings of the process that kernels run in.
+#![allow(unsafe_code)] // the environment, and a setting of the C library
+
+use rayon::ThreadPoolBuildError;
+use std::num::NonZeroUsize;
+
+/// Starts the threads for computation, as many as asked for, as RAYON_NUM_THREADS says, or as there
+/// are cores, and makes the C library keep freed memory. To be called first in `main`.
+///
+/// # Errors
+/// When the threads cannot be started, or were before.
+pub fn settle(threads: Option<NonZeroUsize>) -> Result<(), ThreadPoolBuildError> {
+    const VARIABLE: &str = "RAYON_NUM_THREADS";
+    let said = || std::env::var(VARIABLE).ok()?.parse::<NonZeroUsize>().ok();
+    let cores = || std::thread::available_parallelism().ok();
+    if let Some(threads) = threads.or_else(said).or_else(cores) {
+        // candle asks for this variable in every operation, and counts cores by reading
+        // /proc/cpuinfo each time that it is not set.
+        // SAFETY: the program has one thread at this point.
+        unsafe { std::env::set_var(VARIABLE, threads.to_string()) };
+        rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global()?;
+    }
+    keep_freed_memory();
+    Ok(())
+}
+
+/// Activations are of the same sizes in every step: what one frees the next one needs. Giving it
+/// back to the system in between would cost a page fault for every 4 KiB.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn keep_freed_memory() {
+    // SAFETY: settings of the allocator that may be changed at any time.
+    unsafe {
+        // Some versions refuse more than half of a heap's largest size.
+        if libc::mallopt(libc::M_MMAP_THRESHOLD, i32::MAX) == 0 {
+            libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 20);
+        }
+        libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
+        libc::mallopt(libc::M_TOP_PAD, 64 << 20);
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn keep_freed_memory() {}
