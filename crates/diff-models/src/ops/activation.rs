@@ -1,8 +1,9 @@
 //! SiLU.
 
-use super::cpu::{Real, Values, each_chunk, sigmoid, slice, tensor};
+use super::cpu::{Real, Values, pieces, sigmoid, slice, tensor};
 use crate::error::Result;
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Shape, Tensor};
+use pulp::{Simd, WithSimd};
 
 /// x sigmoid(x), element by element.
 pub fn silu(x: &Tensor) -> Result<Tensor> {
@@ -36,19 +37,58 @@ impl CustomOp1 for Silu {
 }
 
 fn forward<T: Real>(x: &[T]) -> Vec<T> {
-    each_chunk(x.len(), |at, y| {
-        y.iter_mut().zip(&x[at]).for_each(|(y, x)| *y = *x * sigmoid(*x));
-    })
+    pieces(x.len(), |at, y| T::run(Forward { x: &x[at], y }))
 }
 
 fn backward<T: Real>(x: &Tensor, dy: &Tensor) -> candle_core::Result<Tensor> {
     let dy = dy.contiguous()?;
     let (xs, dys): (&[T], &[T]) = (&Values::of(x)?, &Values::of(&dy)?);
-    let dx = each_chunk(xs.len(), |at, dx| {
-        for ((dx, x), dy) in dx.iter_mut().zip(&xs[at.clone()]).zip(&dys[at]) {
-            let s = sigmoid(*x);
-            *dx = *dy * s * (T::one() + *x * (T::one() - s));
-        }
-    });
+    let dx = pieces(xs.len(), |at, dx| T::run(Backward { x: &xs[at.clone()], dy: &dys[at], dx }));
     tensor(dx, x.shape().clone(), x)
+}
+
+struct Forward<'a, T> {
+    x: &'a [T],
+    y: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for Forward<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let lanes = T::lanes::<S>();
+        for (y, x) in self.y.chunks_mut(lanes).zip(self.x.chunks(lanes)) {
+            let x = T::load_some(simd, x);
+            T::store_some(simd, y, T::times(simd, x, sigmoid::<T, S>(simd, x)));
+        }
+    }
+}
+
+struct Backward<'a, T> {
+    x: &'a [T],
+    dy: &'a [T],
+    dx: &'a mut [T],
+}
+
+impl<T: Real> WithSimd for Backward<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let lanes = T::lanes::<S>();
+        let inputs = self.x.chunks(lanes).zip(self.dy.chunks(lanes));
+        for (dx, (x, dy)) in self.dx.chunks_mut(lanes).zip(inputs) {
+            let slope = silu_slope::<T, S>(simd, T::load_some(simd, x));
+            T::store_some(simd, dx, T::times(simd, T::load_some(simd, dy), slope));
+        }
+    }
+}
+
+/// The derivative of x sigmoid(x).
+#[inline(always)]
+pub(super) fn silu_slope<T: Real, S: Simd>(simd: S, x: T::Vector<S>) -> T::Vector<S> {
+    let one = T::splat(simd, T::one());
+    let s = sigmoid::<T, S>(simd, x);
+    T::times(simd, s, T::fused(simd, x, T::minus(simd, one, s), one))
 }

@@ -1,6 +1,6 @@
 //! Sums of maps.
 
-use super::cpu::{Real, each_chunk, slice};
+use super::cpu::{Real, pieces, slice};
 use super::mismatch;
 use crate::error::Result;
 use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
@@ -52,7 +52,7 @@ impl CustomOp2 for Add {
 }
 
 fn sum<T: Real>(a: &[T], b: &[T]) -> Vec<T> {
-    each_chunk(a.len(), |at, y| {
+    pieces(a.len(), |at, y| {
         for ((y, a), b) in y.iter_mut().zip(&a[at.clone()]).zip(&b[at]) {
             *y = *a + *b;
         }

@@ -10,8 +10,11 @@ use crate::{
     },
 };
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Shape, Tensor};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+/// Numbers of a vector, at most.
+const MOST: usize = 16;
 /// Queries that are taken together.
 const QUERIES: usize = 48;
 
@@ -126,10 +129,7 @@ impl Attention {
             extent: (count, self.width, self.keys),
         });
         let scale = T::from_f64((self.width as f64).powf(-0.5));
-        T::run(
-            #[inline(always)]
-            || out.chunks_exact_mut(self.keys).for_each(|row| softmax(row, scale)),
-        );
+        T::run(Softmax { rows: out, length: self.keys, scale });
     }
 
     #[allow(clippy::type_complexity)] // the signature of candle's trait
@@ -231,12 +231,50 @@ struct Head<'a, T> {
     v: &'a [T],
 }
 
-/// exp(scale x) / sum exp(scale x), in place.
-#[inline(always)]
-fn softmax<T: Real>(row: &mut [T], scale: T) {
-    let largest = row.iter().fold(T::neg_infinity(), |most, v| if *v > most { *v } else { most });
-    row.iter_mut().for_each(|v| *v = ((*v - largest) * scale).fast_exp());
-    let sum = row.iter().fold(0.0, |sum, v| sum + candle_core::WithDType::to_f64(*v));
-    let factor = T::from_f64(1.0 / sum);
-    row.iter_mut().for_each(|v| *v = *v * factor);
+/// exp(scale x) / sum exp(scale x) of every row, in place.
+struct Softmax<'a, T> {
+    rows: &'a mut [T],
+    length: usize,
+    scale: T,
+}
+
+impl<T: Real> WithSimd for Softmax<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let lanes = T::lanes::<S>();
+        let scale = T::splat(simd, self.scale);
+        for row in self.rows.chunks_exact_mut(self.length) {
+            // A vector of largest values, and what is left over number by number.
+            let whole = row.len() / lanes * lanes;
+            let mut most = T::splat(simd, T::neg_infinity());
+            for values in row[..whole].chunks_exact(lanes) {
+                most = T::largest(simd, most, T::load(simd, values));
+            }
+            let mut least = [T::neg_infinity(); MOST];
+            T::store(simd, &mut least, most);
+            let largest = least.iter().chain(&row[whole..]);
+            let largest = largest.fold(T::neg_infinity(), |a, b| if *b > a { *b } else { a });
+            let shift = T::splat(simd, largest);
+            let mut total = T::splat(simd, T::zero());
+            for values in row[..whole].chunks_exact_mut(lanes) {
+                let value = T::times(simd, T::minus(simd, T::load(simd, values), shift), scale);
+                let value = T::exponential(simd, value);
+                total = T::plus(simd, total, value);
+                T::store(simd, values, value);
+            }
+            let rest = &mut row[whole..];
+            let value = T::times(simd, T::minus(simd, T::load_partial(simd, rest), shift), scale);
+            T::store_partial(simd, rest, T::exponential(simd, value));
+            let mut sums = [T::zero(); MOST];
+            T::store(simd, &mut sums, total);
+            let sum = sums.iter().chain(&*rest).fold(T::zero(), |sum, v| sum + *v);
+            let factor = T::splat(simd, T::one() / sum);
+            for values in row.chunks_mut(lanes) {
+                let value = T::times(simd, T::load_some(simd, values), factor);
+                T::store_some(simd, values, value);
+            }
+        }
+    }
 }

@@ -1,61 +1,87 @@
-//! Functions that the compiler can turn into vector instructions.
+//! Functions of vectors.
 
 use super::Real;
-
-/// What [`Real`] adds to `num_traits::Float`.
-pub(in crate::ops) trait Exponential {
-    /// e^x, within 2 units in the last place; ends where the number type does, without infinities.
-    fn fast_exp(self) -> Self;
-}
-
-impl Exponential for f32 {
-    #[inline(always)]
-    fn fast_exp(self) -> f32 {
-        // Adding this leaves the nearest integer in the lowest bits.
-        const SHIFT: f32 = 12_582_912.0;
-        const LN2_HIGH: f32 = 0.693_359_4;
-        const LN2_LOW: f32 = -2.121_944_4e-4;
-        let x = self.clamp(-87.0, 88.0);
-        let shifted = x * std::f32::consts::LOG2_E + SHIFT;
-        let n = shifted - SHIFT;
-        let r = x - n * LN2_HIGH - n * LN2_LOW;
-        let mut p = 1.987_569_1e-4;
-        for coefficient in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_65, 0.5] {
-            p = p * r + coefficient;
-        }
-        let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
-        (p * (r * r) + r + 1.0) * power
-    }
-}
-
-impl Exponential for f64 {
-    #[inline(always)]
-    fn fast_exp(self) -> f64 {
-        self.exp()
-    }
-}
+use pulp::Simd;
 
 /// 1 / (1 + e^-x).
 #[inline(always)]
-pub(in crate::ops) fn sigmoid<T: Real>(x: T) -> T {
-    T::one() / (T::one() + (-x).fast_exp())
+pub(in crate::ops) fn sigmoid<T: Real, S: Simd>(simd: S, x: T::Vector<S>) -> T::Vector<S> {
+    let one = T::splat(simd, T::one());
+    let minus = T::minus(simd, T::splat(simd, T::zero()), x);
+    T::divided(simd, one, T::plus(simd, one, T::exponential(simd, minus)))
+}
+
+/// e^x, within 2 units in the last place; at the ends of the range it stays finite.
+#[inline(always)]
+pub(super) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    // Adding this leaves the nearest integer in the lowest bits.
+    const SHIFT: f32 = 12_582_912.0;
+    const LN2_HIGH: f32 = 0.693_359_4;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    let number = |value: f32| simd.splat_f32s(value);
+    // In this order a NaN stays one.
+    let x = simd.max_f32s(number(-87.0), simd.min_f32s(number(88.0), x));
+    let shifted = simd.mul_add_e_f32s(x, number(std::f32::consts::LOG2_E), number(SHIFT));
+    let n = simd.sub_f32s(shifted, number(SHIFT));
+    let r = simd.mul_add_e_f32s(n, number(-LN2_HIGH), x);
+    let r = simd.mul_add_e_f32s(n, number(-LN2_LOW), r);
+    let mut p = number(1.987_569_1e-4);
+    p = simd.mul_add_e_f32s(p, r, number(1.398_199_9e-3));
+    p = simd.mul_add_e_f32s(p, r, number(8.333_452e-3));
+    p = simd.mul_add_e_f32s(p, r, number(4.166_579_6e-2));
+    p = simd.mul_add_e_f32s(p, r, number(0.166_666_65));
+    p = simd.mul_add_e_f32s(p, r, number(0.5));
+    let p = simd.add_f32s(simd.mul_add_e_f32s(p, simd.mul_f32s(r, r), r), number(1.0));
+    let bits = simd.transmute_u32s_f32s(shifted);
+    let bits = simd.wrapping_dyn_shl_u32s(bits, simd.splat_u32s(23));
+    let power = simd.transmute_f32s_u32s(simd.add_u32s(bits, simd.splat_u32s(127 << 23)));
+    simd.mul_f32s(p, power)
+}
+
+/// e^x number by number, in the precision of the standard library.
+#[inline(always)]
+pub(super) fn exp_exactly<S: Simd>(simd: S, x: S::f64s) -> S::f64s {
+    let mut values = [0f64; 8];
+    let values = &mut values[..S::F64_LANES];
+    simd.partial_store_f64s(values, x);
+    values.iter_mut().for_each(|v| *v = v.exp());
+    simd.partial_load_f64s(values)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Exponential;
+    use super::super::{Lanes, Real};
+    use pulp::{Simd, WithSimd};
+
+    struct Exp<'a, T>(&'a mut [T]);
+
+    impl<T: Real> WithSimd for Exp<'_, T> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            for values in self.0.chunks_mut(T::lanes::<S>()) {
+                let x = T::load_partial(simd, values);
+                T::store_partial(simd, values, T::exponential(simd, x));
+            }
+        }
+    }
 
     #[test]
     fn the_exponential_is_within_two_units_in_the_last_place() {
-        let mut worst = 0f64;
-        for i in 0..175_000 {
-            let x = -87.0 + i as f32 * 1e-3;
-            let exact = f64::from(x).exp();
-            worst = worst.max((f64::from(x.fast_exp()) - exact).abs() / exact);
+        let x: Vec<f32> = (0..175_000).map(|i| -87.0 + i as f32 * 1e-3).collect();
+        let mut found = x.clone();
+        f32::run(Exp(&mut found));
+        for (x, found) in x.iter().zip(found) {
+            let exact = f64::from(*x).exp();
+            let error = (f64::from(found) - exact).abs() / exact;
+            assert!(error < 2.0 * f64::from(f32::EPSILON), "{x}: {error}");
         }
-        assert!(worst < 2.0 * f64::from(f32::EPSILON), "{worst}");
-        assert_eq!(0f32.fast_exp(), 1.0);
-        assert!((-1e30f32).fast_exp() < 1e-37 && 1e30f32.fast_exp().is_finite());
-        assert!(f32::NAN.fast_exp().is_nan());
+        let mut ends = [0f32, -1e30, 1e30];
+        f32::run(Exp(&mut ends));
+        assert!(ends[0] == 1.0 && ends[1] < 1e-37 && ends[2] > 1e38 && ends[2].is_finite());
+        let mut double = [1f64, -2.0, 0.5];
+        f64::run(Exp(&mut double));
+        assert_eq!(double, [1f64.exp(), (-2f64).exp(), 0.5f64.exp()]);
     }
 }

@@ -23,6 +23,16 @@ impl<T: Lanes> Aligned<T> {
         let lines = vec![Line([0; 64]); (length * size_of::<T>()).div_ceil(64)];
         Aligned { lines, length, number: PhantomData }
     }
+
+    /// `length` numbers, all of which `fill` has to write.
+    pub(in crate::ops) fn filled(length: usize, fill: impl FnOnce(Shared<T>)) -> Self {
+        let count = (length * size_of::<T>()).div_ceil(64);
+        let mut lines: Vec<Line> = Vec::with_capacity(count);
+        fill(Shared { start: lines.as_mut_ptr().cast(), length, borrowed: PhantomData });
+        // SAFETY: within the capacity; `fill` wrote the numbers, and nothing reads beyond them.
+        unsafe { lines.set_len(count) };
+        Aligned { lines, length, number: PhantomData }
+    }
 }
 
 impl<T: Lanes> std::ops::Deref for Aligned<T> {
@@ -113,17 +123,13 @@ pub(in crate::ops) fn filled_chunks<T: Lanes>(
     filled(length, |out| {
         (0..pieces).into_par_iter().with_min_len((LEAST / each.max(1)).max(1)).for_each(|piece| {
             // SAFETY: pieces do not overlap.
-            let part = unsafe { out.part(piece * each..(piece + 1) * each) };
-            T::run(
-                #[inline(always)]
-                || make(piece, part),
-            );
+            make(piece, unsafe { out.part(piece * each..(piece + 1) * each) });
         });
     })
 }
 
 /// `length` numbers, made side by side; `make` gets a range and writes all of it.
-pub(in crate::ops) fn each_chunk<T: Lanes>(
+pub(in crate::ops) fn pieces<T: Lanes>(
     length: usize,
     make: impl Fn(Range<usize>, &mut [T]) + Sync,
 ) -> Vec<T> {
@@ -132,11 +138,7 @@ pub(in crate::ops) fn each_chunk<T: Lanes>(
         (0..length.div_ceil(EACH)).into_par_iter().for_each(|piece| {
             let range = piece * EACH..((piece + 1) * EACH).min(length);
             // SAFETY: pieces do not overlap.
-            let part = unsafe { out.part(range.clone()) };
-            T::run(
-                #[inline(always)]
-                || make(range, part),
-            );
+            make(range.clone(), unsafe { out.part(range) });
         });
     })
 }

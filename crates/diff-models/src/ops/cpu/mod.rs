@@ -5,8 +5,8 @@ mod memory;
 mod product;
 mod simd;
 
-pub(super) use math::{Exponential, sigmoid};
-pub(super) use memory::{Aligned, Shared, each_chunk, filled, filled_chunks, with_scratch};
+pub(super) use math::sigmoid;
+pub(super) use memory::{Aligned, Shared, filled, filled_chunks, pieces, with_scratch};
 pub(super) use product::{
     Left, Panels, Piece, ROWS, Right, Rows, TERMS, Target, multiply, panel, widths,
 };
@@ -19,7 +19,7 @@ use std::{
 };
 
 /// f32 or f64.
-pub(super) trait Real: WithDType + num_traits::Float + Lanes + Exponential {}
+pub(super) trait Real: WithDType + num_traits::Float + Lanes {}
 
 impl Real for f32 {}
 impl Real for f64 {}

@@ -1,5 +1,6 @@
 //! Numbers in vectors of the widest kind the processor has, chosen when the program runs.
 
+use super::math;
 use pulp::{Arch, Simd, WithSimd};
 
 /// A number that comes in vectors. Vectors are loaded from and stored to slices that hold at least
@@ -14,6 +15,22 @@ pub(in crate::ops) trait Lanes: Copy + Send + Sync + 'static {
     fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
     fn load<S: Simd>(simd: S, from: &[Self]) -> Self::Vector<S>;
     fn load_partial<S: Simd>(simd: S, from: &[Self]) -> Self::Vector<S>;
+    /// [`Lanes::load`], or its partial form where there is less.
+    #[inline(always)]
+    fn load_some<S: Simd>(simd: S, from: &[Self]) -> Self::Vector<S> {
+        match from.len() == Self::lanes::<S>() {
+            true => Self::load(simd, from),
+            false => Self::load_partial(simd, from),
+        }
+    }
+    /// [`Lanes::store`], or its partial form where there is room for less.
+    #[inline(always)]
+    fn store_some<S: Simd>(simd: S, to: &mut [Self], vector: Self::Vector<S>) {
+        match to.len() == Self::lanes::<S>() {
+            true => Self::store(simd, to, vector),
+            false => Self::store_partial(simd, to, vector),
+        }
+    }
     fn store<S: Simd>(simd: S, to: &mut [Self], vector: Self::Vector<S>);
     fn store_partial<S: Simd>(simd: S, to: &mut [Self], vector: Self::Vector<S>);
     /// a b + c, in one rounding where the processor can.
@@ -26,11 +43,15 @@ pub(in crate::ops) trait Lanes: Copy + Send + Sync + 'static {
     fn plus<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     fn minus<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     fn times<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    fn divided<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    fn largest<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// e^x.
+    fn exponential<S: Simd>(simd: S, x: Self::Vector<S>) -> Self::Vector<S>;
 }
 
 macro_rules! lanes {
     ($number:ty, $run:expr, $vector:ident, $lanes:ident, $splat:ident, $mul_add:ident, $add:ident, $sub:ident,
-     $mul:ident, $slice:ident, $slice_mut:ident, $load:ident, $store:ident) => {
+     $mul:ident, $div:ident, $max:ident, $exp:path, $slice:ident, $slice_mut:ident, $load:ident, $store:ident) => {
         impl Lanes for $number {
             type Vector<S: Simd> = S::$vector;
 
@@ -88,6 +109,21 @@ macro_rules! lanes {
             fn times<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
                 simd.$mul(a, b)
             }
+
+            #[inline(always)]
+            fn divided<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$div(a, b)
+            }
+
+            #[inline(always)]
+            fn largest<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$max(a, b)
+            }
+
+            #[inline(always)]
+            fn exponential<S: Simd>(simd: S, x: S::$vector) -> S::$vector {
+                $exp(simd, x)
+            }
         }
     };
 }
@@ -102,6 +138,9 @@ lanes!(
     add_f32s,
     sub_f32s,
     mul_f32s,
+    div_f32s,
+    max_f32s,
+    math::exp,
     as_simd_f32s,
     as_mut_simd_f32s,
     partial_load_f32s,
@@ -118,6 +157,9 @@ lanes!(
     add_f64s,
     sub_f64s,
     mul_f64s,
+    div_f64s,
+    max_f64s,
+    math::exp_exactly,
     as_simd_f64s,
     as_mut_simd_f64s,
     partial_load_f64s,

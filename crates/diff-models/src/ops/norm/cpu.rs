@@ -2,12 +2,15 @@
 //! pictures are few, are shared out among the threads.
 #![allow(unsafe_code)] // threads write disjoint channels of one buffer
 
-use super::GroupNormSpec;
+use super::{
+    GroupNormSpec,
+    kernel::{Channels, Pass, Run},
+};
 use crate::{
     error::Result,
     ops::{
         Prepared,
-        cpu::{Forward, Real, Shared, Values, filled, sigmoid, tensor},
+        cpu::{Forward, Real, Shared, Values, filled, tensor},
     },
 };
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Shape, Tensor, WithDType};
@@ -107,14 +110,11 @@ impl Forward for GroupNorm {
                 let rows = piece.rows(self.channels);
                 // SAFETY: these channels are this piece's alone.
                 let (mean, scale) = unsafe { (kept.0.part(rows.clone()), kept.1.part(rows)) };
-                let (weight, bias) = (piece.of(weight), piece.of(bias));
-                T::run(
-                    #[inline(always)]
-                    || {
-                        self.statistics(x, piece, mean, scale);
-                        self.normalise((x, y), piece, (mean, scale), (weight, bias));
-                    },
-                );
+                self.statistics(x, piece, mean, scale);
+                let (slope, offset) = affine((mean, scale), (piece.of(weight), piece.of(bias)));
+                let (slope, offset) = (&slope[..], &offset[..]);
+                let pass = Pass::Normalise { x, y, slope, offset, silu: self.silu };
+                self.run(piece, pass, Default::default());
             });
         });
         self.kept.with(|| Statistics { mean, scale }, |_| y)
@@ -140,72 +140,38 @@ impl GroupNorm {
         pieces
     }
 
-    /// The values of every pixel that a piece has.
-    #[inline(always)]
-    fn pixels<'a, T>(&self, x: &'a [T], piece: Piece) -> impl Iterator<Item = &'a [T]> {
-        let x = &x[piece.image * self.sample..][..self.sample];
-        let (first, count) = (piece.first, piece.count);
-        x.chunks_exact(self.channels).map(move |pixel| &pixel[first..first + count])
+    fn run<T: Real>(&self, piece: Piece, pass: Pass<T>, sums: [&mut [f64]; 2]) {
+        let channels = Channels {
+            start: piece.image * self.sample + piece.first,
+            count: piece.count,
+            pixels: self.sample / self.channels,
+            step: self.channels,
+        };
+        T::run(Run { channels, pass, sums });
     }
 
-    /// The same, to write to.
-    #[inline(always)]
-    fn pixels_mut<'a, T: Real>(
+    /// Means over groups of what was summed channel by channel, for every channel.
+    fn over_groups<T: Real>(
         &self,
-        y: Shared<'a, T>,
-        piece: Piece,
-    ) -> impl Iterator<Item = &'a mut [T]> {
-        let start = piece.image * self.sample + piece.first;
-        let (channels, count) = (self.channels, piece.count);
-        (0..self.sample / channels).map(move |pixel| {
-            let at = start + pixel * channels;
-            // SAFETY: every piece has its own channels.
-            unsafe { y.part(at..at + count) }
-        })
+        sums: impl Iterator<Item = f64>,
+        f: impl Fn(f64) -> f64,
+    ) -> Vec<T> {
+        let each = self.channels / self.spec.groups;
+        let count = (self.sample / self.channels * each) as f64;
+        let sums: Vec<f64> = sums.collect();
+        let means = sums.chunks_exact(each).map(|group| f(group.iter().sum::<f64>() / count));
+        means.flat_map(|mean| std::iter::repeat_n(T::from_f64(mean), each)).collect()
     }
 
     /// Two passes in the working precision, sums kept per channel: short sums of like numbers.
-    #[inline(always)]
     fn statistics<T: Real>(&self, x: &[T], piece: Piece, mean: &mut [T], scale: &mut [T]) {
-        let each = self.channels / self.spec.groups;
-        let count = (self.sample / self.channels * each) as f64;
-        let over_group = |sums: &[f64], out: &mut [T], f: &dyn Fn(f64) -> f64| {
-            for (sums, out) in sums.chunks_exact(each).zip(out.chunks_exact_mut(each)) {
-                out.fill(T::from_f64(f(sums.iter().sum::<f64>() / count)));
-            }
-        };
-        let sums = sums(self.pixels(x, piece), piece.count, |block: &mut [T], pixel| {
-            block.iter_mut().zip(pixel).for_each(|(sum, v)| *sum += *v);
-        });
-        over_group(&sums, mean, &|v| v);
-        let mean = &*mean;
-        let squares = self::sums(self.pixels(x, piece), piece.count, |block: &mut [T], pixel| {
-            for ((sum, v), m) in block.iter_mut().zip(pixel).zip(mean) {
-                *sum += (*v - *m) * (*v - *m);
-            }
-        });
-        over_group(&squares, scale, &|v| 1.0 / (v + self.spec.eps).sqrt());
-    }
-
-    #[inline(always)]
-    fn normalise<T: Real>(
-        &self,
-        (x, y): (&[T], Shared<T>),
-        piece: Piece,
-        (mean, scale): (&[T], &[T]),
-        (weight, bias): (&[T], &[T]),
-    ) {
-        let slope: Vec<T> = scale.iter().zip(weight).map(|(s, w)| *s * *w).collect();
-        let offset = bias.iter().zip(mean).zip(&slope).map(|((b, m), s)| *b - *m * *s);
-        let offset: Vec<T> = offset.collect();
-        for (x, y) in self.pixels(x, piece).zip(self.pixels_mut(y, piece)) {
-            for (((y, x), slope), offset) in y.iter_mut().zip(x).zip(&slope).zip(&offset) {
-                *y = *x * *slope + *offset;
-            }
-            if self.silu {
-                y.iter_mut().for_each(|y| *y = *y * sigmoid(*y));
-            }
-        }
+        let mut sums = vec![0.0; piece.count];
+        self.run(piece, Pass::Sum { x }, [&mut sums, &mut []]);
+        mean.copy_from_slice(&self.over_groups(sums.drain(..), |v| v));
+        sums.resize(piece.count, 0.0);
+        self.run(piece, Pass::Squares { x, mean }, [&mut sums, &mut []]);
+        let deviation = |v: f64| 1.0 / (v + self.spec.eps).sqrt();
+        scale.copy_from_slice(&self.over_groups(sums.drain(..), deviation));
     }
 
     #[allow(clippy::type_complexity)] // the signature of candle's trait
@@ -228,17 +194,10 @@ impl GroupNorm {
                 self.pieces(xs.len()).into_par_iter().for_each(|piece| {
                     let rows = piece.rows(self.channels);
                     // SAFETY: these channels are this piece's alone.
-                    let (dw, db) =
-                        unsafe { (sums.0.part(rows.clone()), sums.1.part(rows.clone())) };
+                    let sums = unsafe { (sums.0.part(rows.clone()), sums.1.part(rows.clone())) };
                     let statistics = (&kept.mean[rows.clone()], &kept.scale[rows]);
                     let affine = (piece.of(w), piece.of(b));
-                    T::run(
-                        #[inline(always)]
-                        || {
-                            let values = (xs, dys, dx);
-                            self.backward_piece(values, piece, statistics, affine, (dw, db));
-                        },
-                    );
+                    self.backward_piece((xs, dys, dx), piece, statistics, affine, sums);
                 });
             })
         })?;
@@ -255,8 +214,7 @@ impl GroupNorm {
     }
 
     /// With n the normalised value and z = w n + b, y = z or silu(z): dw and db of one picture, and
-    /// dx = scale (dn - mean(dn) - n mean(dn n)), means over a group.
-    #[inline(always)]
+    /// dx = scale (w dz - mean(dn) - n mean(dn n)), means over a group.
     fn backward_piece<T: Real>(
         &self,
         (x, dy, dx): (&[T], &[T], Shared<T>),
@@ -265,75 +223,30 @@ impl GroupNorm {
         (weight, bias): (&[T], &[T]),
         (dw, db): (&mut [f64], &mut [f64]),
     ) {
+        let (slope, offset) = affine((mean, scale), (weight, bias));
+        let (slope, offset) = (&slope[..], &offset[..]);
         // dx holds dz until the means over the groups are known.
-        if self.silu {
-            let all = self.pixels(x, piece).zip(self.pixels(dy, piece));
-            for ((x, dy), dz) in all.zip(self.pixels_mut(dx, piece)) {
-                let constants = mean.iter().zip(scale).zip(weight).zip(bias);
-                for (((dz, x), dy), (((m, s), w), b)) in dz.iter_mut().zip(x).zip(dy).zip(constants)
-                {
-                    let z = (*x - *m) * *s * *w + *b;
-                    let sigmoid = sigmoid(z);
-                    *dz = *dy * sigmoid * (T::one() + z * (T::one() - sigmoid));
-                }
-            }
-        } else {
-            let all = self.pixels(dy, piece).zip(self.pixels_mut(dx, piece));
-            all.for_each(|(dy, dz)| dz.copy_from_slice(dy));
-        }
-        let dz = || self.pixels_mut(dx, piece).map(|dz| &*dz);
-        db.copy_from_slice(&sums(dz(), piece.count, |block: &mut [T], dz| {
-            block.iter_mut().zip(dz).for_each(|(sum, v)| *sum += *v);
-        }));
-        let both = self.pixels(x, piece).zip(dz());
-        dw.copy_from_slice(&sums(both, piece.count, |block: &mut [T], (x, dz)| {
-            for ((((sum, x), dz), m), s) in block.iter_mut().zip(x).zip(dz).zip(mean).zip(scale) {
-                *sum += *dz * ((*x - *m) * *s);
-            }
-        }));
-        let each = self.channels / self.spec.groups;
-        let count = (self.sample / self.channels * each) as f64;
-        let over_group = |sums: &[f64]| -> Vec<T> {
-            let weighted = sums.iter().zip(weight).map(|(s, w)| *s * WithDType::to_f64(*w));
-            let weighted: Vec<f64> = weighted.collect();
-            let means = weighted.chunks_exact(each).map(|g| g.iter().sum::<f64>() / count);
-            means.flat_map(|m| std::iter::repeat_n(T::from_f64(m), each)).collect()
+        let silu = self.silu;
+        let pass = Pass::Slopes { x, dy, dz: dx, scale, mean, slope, offset, silu };
+        self.run(piece, pass, [db, dw]);
+        let weighted = |sums: &[f64]| -> Vec<T> {
+            let sums = sums.iter().zip(weight);
+            self.over_groups(sums.map(|(sum, w)| *sum * WithDType::to_f64(*w)), |v| v)
         };
-        let (mean_dn, mean_dn_n) = (over_group(db), over_group(dw));
-        for (x, dx) in self.pixels(x, piece).zip(self.pixels_mut(dx, piece)) {
-            let constants = mean.iter().zip(scale).zip(weight).zip(mean_dn.iter().zip(&mean_dn_n));
-            for ((dx, x), (((m, s), w), (dn, dn_n))) in dx.iter_mut().zip(x).zip(constants) {
-                let n = (*x - *m) * *s;
-                *dx = *s * (*dx * *w - *dn - n * *dn_n);
-            }
-        }
+        let (mean_dn, mean_dn_n) = (weighted(db), weighted(dw));
+        // The same as a dz + b x + c.
+        let b = scale.iter().zip(&mean_dn_n).map(|(s, dn_n)| -(*s * *s * *dn_n));
+        let b: Vec<T> = b.collect();
+        let c = scale.iter().zip(&mean_dn).zip(b.iter().zip(mean));
+        let c: Vec<T> = c.map(|((s, dn), (b, m))| -(*s * *dn) - *b * *m).collect();
+        self.run(piece, Pass::Combine { x, dx, a: slope, b: &b, c: &c }, Default::default());
     }
 }
 
-/// Pixels summed in the working precision before they join the f64 sum.
-const BLOCK: usize = 64;
-
-/// Sums per channel over pixels; `add` adds a pixel to a block's sums.
-#[inline(always)]
-fn sums<T: Real, P>(
-    pixels: impl Iterator<Item = P>,
-    channels: usize,
-    add: impl Fn(&mut [T], P),
-) -> Vec<f64> {
-    let mut sums = vec![0.0; channels];
-    let mut block = vec![T::zero(); channels];
-    let mut empty = |block: &mut [T]| {
-        for (sum, v) in sums.iter_mut().zip(block) {
-            *sum += WithDType::to_f64(*v);
-            *v = T::zero();
-        }
-    };
-    for (i, pixel) in pixels.enumerate() {
-        if i % BLOCK == 0 {
-            empty(&mut block);
-        }
-        add(&mut block, pixel);
-    }
-    empty(&mut block);
-    sums
+/// Slope and offset that turn x into z, channel by channel.
+fn affine<T: Real>((mean, scale): (&[T], &[T]), (weight, bias): (&[T], &[T])) -> (Vec<T>, Vec<T>) {
+    let slope: Vec<T> = scale.iter().zip(weight).map(|(s, w)| *s * *w).collect();
+    let offset = bias.iter().zip(mean).zip(&slope).map(|((b, m), s)| *b - *m * *s);
+    let offset = offset.collect();
+    (slope, offset)
 }

@@ -2,6 +2,7 @@
 
 mod cpu;
 mod expression;
+mod kernel;
 
 use super::{bhwc, mismatch};
 use crate::error::{Error, Result};

@@ -2,10 +2,10 @@
 #![allow(unsafe_code)] // threads write disjoint parts of one buffer
 #![allow(clippy::needless_range_loop)] // vectors in plain loops, see `cpu::product`
 
-use super::{GAP, Plan, Tiles, load, transform, transform_input};
+use super::{GAP, Plan, Tiles, transform, transform_input};
 use crate::ops::{
     conv::Sizes,
-    cpu::{Aligned, Left, Piece, Real, Right, Shared, Target, widths},
+    cpu::{Left, Piece, Real, Right, Shared, Target, filled, widths, with_scratch},
 };
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
@@ -24,28 +24,48 @@ pub(in crate::ops::conv) fn weight_gradient<T: Real>(
     dy: &[T],
 ) -> Vec<T> {
     let tiles = Tiles::new(sizes, plan);
-    let (lanes, width) = widths::<T>();
+    let (lanes, _) = widths::<T>();
     let frequencies = plan.length() * plan.length();
     let together = TOGETHER.min(tiles.count());
     let inputs = sizes.inputs.next_multiple_of(lanes);
     let outputs = sizes.outputs.next_multiple_of(lanes);
     let steps = (together * inputs + GAP, together * outputs + GAP);
-    let mut pictures = Aligned::<T>::zeros(frequencies * steps.0);
-    let mut gradients = Aligned::<T>::zeros(frequencies * steps.1);
-    let mut sums = Aligned::<T>::zeros(frequencies * sizes.inputs * outputs);
+    let sums = frequencies * sizes.inputs * outputs;
+    with_scratch(frequencies * (steps.0 + steps.1) + sums, |scratch| {
+        let (pictures, rest) = scratch.split_at_mut(frequencies * steps.0);
+        let (gradients, sums) = rest.split_at_mut(frequencies * steps.1);
+        products(sizes, plan, (x, dy), &tiles, together, (pictures, gradients, sums));
+        finish(sizes, plan, sums, outputs)
+    })
+}
+
+/// The sums over all tiles of products of both transforms, frequency by frequency.
+fn products<T: Real>(
+    sizes: &Sizes,
+    plan: Plan,
+    (x, dy): (&[T], &[T]),
+    tiles: &Tiles,
+    together: usize,
+    (pictures, gradients, sums): (&mut [T], &mut [T], &mut [T]),
+) {
+    let (lanes, width) = widths::<T>();
+    let frequencies = plan.length() * plan.length();
+    let inputs = sizes.inputs.next_multiple_of(lanes);
+    let outputs = sizes.outputs.next_multiple_of(lanes);
+    let steps = (together * inputs + GAP, together * outputs + GAP);
     for first in (0..tiles.count()).step_by(together) {
         let count = together.min(tiles.count() - first);
-        let both = (Shared::new(&mut pictures), Shared::new(&mut gradients));
+        let both = (Shared::new(pictures), Shared::new(gradients));
         (0..count).into_par_iter().with_min_len(4).for_each(|tile| {
             let at = tiles.at(first + tile);
             let out = [(both.0, tile * inputs, steps.0), (both.1, tile * outputs, steps.1)];
-            let pair = Pair { sizes, tiles: &tiles, x, dy, at, out };
+            let pair = Pair { sizes, tiles, x, dy, at, out };
             match plan {
                 Plan::Two => T::run(Sized::<T, 4, 2>(pair)),
                 Plan::Four => T::run(Sized::<T, 6, 4>(pair)),
             }
         });
-        let sums = Shared::new(&mut sums);
+        let (pictures, gradients, sums) = (&*pictures, &*gradients, Shared::new(sums));
         let parts = sizes.inputs.div_ceil(ROWS);
         (0..frequencies * parts).into_par_iter().with_max_len(1).for_each(|piece| {
             let (frequency, row) = (piece / parts, piece % parts * ROWS);
@@ -65,16 +85,25 @@ pub(in crate::ops::conv) fn weight_gradient<T: Real>(
             });
         });
     }
-    let mut weight = vec![T::zero(); sizes.outputs * sizes.inputs * 9];
-    weight.par_chunks_mut(lanes * sizes.inputs * 9).enumerate().for_each(|(vector, weight)| {
-        let first = vector * lanes;
-        let finish = Finish { sums: &sums, inputs: sizes.inputs, outputs, first, weight };
-        match plan {
-            Plan::Two => T::run(Finished::<T, 4>(finish)),
-            Plan::Four => T::run(Finished::<T, 6>(finish)),
-        }
-    });
-    weight
+}
+
+/// G' u G of all of them.
+fn finish<T: Real>(sizes: &Sizes, plan: Plan, sums: &[T], outputs: usize) -> Vec<T> {
+    let (lanes, _) = widths::<T>();
+    let each = lanes * sizes.inputs * 9;
+    let length = sizes.outputs * sizes.inputs * 9;
+    filled(length, |out| {
+        (0..length.div_ceil(each)).into_par_iter().for_each(|vector| {
+            // SAFETY: the kernels of these output channels are this piece's alone.
+            let weight = unsafe { out.part(vector * each..((vector + 1) * each).min(length)) };
+            let first = vector * lanes;
+            let finish = Finish { sums, inputs: sizes.inputs, outputs, first, weight };
+            match plan {
+                Plan::Two => T::run(Finished::<T, 4>(finish)),
+                Plan::Four => T::run(Finished::<T, 6>(finish)),
+            }
+        });
+    })
 }
 
 /// One tile of the picture and of the gradient.
@@ -120,7 +149,7 @@ fn transform_gradient<T: Real, S: Simd, const N: usize, const M: usize>(
             let mut values = [zero; M];
             for i in 0..M.min(height - top) {
                 let at = ((image * height + top + i) * width + left + j) * depth + channel;
-                values[i] = load(simd, &dy[at..at + length]);
+                values[i] = T::load_some(simd, &dy[at..at + length]);
             }
             let values = transform::output_transposed::<T, S, N, M>(simd, values);
             for i in 0..N {

@@ -222,7 +222,7 @@ fn transform_input<T: Real, S: Simd, const N: usize>(
                     let row = top + i;
                     if (1..=height).contains(&row) {
                         let at = ((image * height + row - 1) * width + column - 1) * depth;
-                        values[i] = load(simd, &x[at + first + channel..][..length]);
+                        values[i] = T::load_some(simd, &x[at + first + channel..][..length]);
                     }
                 }
             }
@@ -239,15 +239,6 @@ fn transform_input<T: Real, S: Simd, const N: usize>(
                 T::store(simd, unsafe { out.part(at..at + lanes) }, row[j]);
             }
         }
-    }
-}
-
-/// As many numbers as there are, up to a vector.
-#[inline(always)]
-fn load<T: Real, S: Simd>(simd: S, values: &[T]) -> T::Vector<S> {
-    match values.len() == T::lanes::<S>() {
-        true => T::load(simd, values),
-        false => T::load_partial(simd, values),
     }
 }
 
@@ -273,8 +264,11 @@ impl<T: Real> Block<'_, T> {
         for channel in (0..self.channels.1).step_by(lanes) {
             let length = lanes.min(self.channels.1 - channel);
             let first = self.channels.0 + channel;
-            let bias =
-                if bias.is_empty() { zero } else { load(simd, &bias[first..first + length]) };
+            let bias = if bias.is_empty() {
+                zero
+            } else {
+                T::load_some(simd, &bias[first..first + length])
+            };
             let mut columns = [[zero; N]; M];
             for j in 0..N {
                 let mut column = [zero; N];
@@ -293,14 +287,11 @@ impl<T: Real> Block<'_, T> {
                     let at = pixel * outputs + first..pixel * outputs + first + length;
                     let mut value = T::plus(simd, row[j], bias);
                     if let Some(residual) = self.residual {
-                        value = T::plus(simd, value, load(simd, &residual[at.clone()]));
+                        value = T::plus(simd, value, T::load_some(simd, &residual[at.clone()]));
                     }
                     // SAFETY: these pixels and channels are this block's alone.
                     let out = unsafe { self.out.part(at) };
-                    match length == lanes {
-                        true => T::store(simd, out, value),
-                        false => T::store_partial(simd, out, value),
-                    }
+                    T::store_some(simd, out, value);
                 }
             }
         }

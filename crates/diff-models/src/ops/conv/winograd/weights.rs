@@ -29,8 +29,21 @@ impl<T: Real> Weights<T> {
         let (_, width) = widths::<T>();
         let panels = outputs.div_ceil(width);
         let frequencies = plan.length() * plan.length();
-        let mut values = Aligned::zeros(frequencies * inputs * panels * width);
-        let out = Shared::new(&mut values);
+        let length = frequencies * inputs * panels * width;
+        let values =
+            Aligned::filled(length, |out| Self::make(out, weight, (inputs, outputs), plan, turned));
+        Weights { values, inputs, panels, width, frequencies }
+    }
+
+    fn make(
+        out: Shared<T>,
+        weight: &[T],
+        (inputs, outputs): (usize, usize),
+        plan: Plan,
+        turned: bool,
+    ) {
+        let (_, width) = widths::<T>();
+        let panels = outputs.div_ceil(width);
         // Where channel pair (i, o) is: i * strides.0 + o * strides.1.
         let strides = if turned { (outputs * 9, 9) } else { (9, inputs * 9) };
         (0..panels * inputs).into_par_iter().with_min_len(16).for_each(|piece| {
@@ -47,7 +60,6 @@ impl<T: Real> Weights<T> {
                 Plan::Four => T::run(Sized::<T, 6>(make)),
             }
         });
-        Weights { values, inputs, panels, width, frequencies }
     }
 
     /// The matrix of a frequency, from panel `first` of output channels on, for the block of input
@@ -89,11 +101,8 @@ impl<T: Real, const N: usize> WithSimd for Sized<'_, T, N> {
         let zero = T::splat(simd, T::zero());
         for vector in (0..width).step_by(lanes) {
             let first = panel_at * width + vector;
-            if first >= outputs {
-                break;
-            }
             let mut values = [[T::zero(); MOST]; 9];
-            self.0.gather(first, input, lanes.min(outputs - first), &mut values);
+            self.0.gather(first, input, lanes.min(outputs.saturating_sub(first)), &mut values);
             let mut taps = [[zero; 3]; 3];
             for i in 0..9 {
                 taps[i / 3][i % 3] = T::load(simd, &values[i][..lanes]);
