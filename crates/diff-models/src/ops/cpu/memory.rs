@@ -119,7 +119,7 @@ pub(in crate::ops) fn filled_chunks<T: Lanes>(
 ) -> Vec<T> {
     // Few numbers are not worth a thread.
     const LEAST: usize = 4096;
-    let pieces = if each == 0 { 0 } else { length / each };
+    let pieces = length.checked_div(each).unwrap_or(0);
     filled(length, |out| {
         (0..pieces).into_par_iter().with_min_len((LEAST / each.max(1)).max(1)).for_each(|piece| {
             // SAFETY: pieces do not overlap.
