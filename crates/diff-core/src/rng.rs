@@ -70,15 +70,10 @@ impl Address {
 
     /// Four random words: number `block` of this stream.
     pub fn block(self, block: u32) -> [u32; 4] {
-        let high = ((self.index >> 32) as u32 & 0xff) << 24;
-        let word3 = high | (self.lane as u32) << 8 | self.purpose as u32;
-        philox(
-            [block, self.step, self.index as u32, word3],
-            [self.seed as u32, (self.seed >> 32) as u32],
-        )
+        self.blocks::<1>(block).map(|[word]| word)
     }
 
-    /// Uniform numbers in (0, 1), multiples of 2^-24 plus 2^-25: never 0, never 1.
+    /// Uniform numbers in (0, 1), [`unit`] of the stream's words: never 0, never 1.
     pub fn fill_uniform(self, out: &mut [f32]) {
         self.fill(out, |words| words.map(unit));
     }
@@ -107,28 +102,61 @@ impl Address {
         order
     }
 
+    /// Random words of `N` blocks from number `first` on: word i of block `first` + n is `[i][n]`.
+    ///
+    /// Written out for as many blocks as a vector has lanes, and inlined, so that a caller compiled
+    /// for wide vectors draws that many at once.
+    #[inline(always)]
+    pub fn blocks<const N: usize>(self, first: u32) -> [[u32; N]; 4] {
+        let (counter, key) = self.start(first);
+        let mut counters = counter.map(|word| [word; N]);
+        for (n, word) in counters[0].iter_mut().enumerate() {
+            *word = word.wrapping_add(n as u32);
+        }
+        rounds(counters, key)
+    }
+
+    /// Counter and key of a block.
+    #[inline(always)]
+    fn start(self, block: u32) -> ([u32; 4], [u32; 2]) {
+        let high = ((self.index >> 32) as u32 & 0xff) << 24;
+        let word3 = high | (self.lane as u32) << 8 | self.purpose as u32;
+        let key = [self.seed as u32, (self.seed >> 32) as u32];
+        ([block, self.step, self.index as u32, word3], key)
+    }
+
     fn fill(self, out: &mut [f32], four: impl Fn([u32; 4]) -> [f32; 4]) {
-        for (block, chunk) in out.chunks_mut(4).enumerate() {
-            let values = four(self.block(block as u32));
-            chunk.copy_from_slice(&values[..chunk.len()]);
+        const LANES: usize = 8;
+        for (group, out) in out.chunks_mut(4 * LANES).enumerate() {
+            let words = self.blocks::<LANES>((group * LANES) as u32);
+            for (n, out) in out.chunks_mut(4).enumerate() {
+                let values = four(words.map(|word| word[n]));
+                out.copy_from_slice(&values[..out.len()]);
+            }
         }
     }
 }
 
 /// Philox 4x32 with ten rounds.
-pub fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
+pub fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
+    rounds(counter.map(|word| [word]), key).map(|[word]| word)
+}
+
+/// [`philox`] of `N` counters.
+#[inline(always)]
+fn rounds<const N: usize>(mut counters: [[u32; N]; 4], mut key: [u32; 2]) -> [[u32; N]; 4] {
     for _ in 0..10 {
-        let a = 0xD251_1F53_u64 * counter[0] as u64;
-        let b = 0xCD9E_8D57_u64 * counter[2] as u64;
-        counter = [
-            (b >> 32) as u32 ^ counter[1] ^ key[0],
-            b as u32,
-            (a >> 32) as u32 ^ counter[3] ^ key[1],
-            a as u32,
-        ];
+        for n in 0..N {
+            let a = 0xD251_1F53_u64 * counters[0][n] as u64;
+            let b = 0xCD9E_8D57_u64 * counters[2][n] as u64;
+            counters[0][n] = (b >> 32) as u32 ^ counters[1][n] ^ key[0];
+            counters[1][n] = b as u32;
+            counters[2][n] = (a >> 32) as u32 ^ counters[3][n] ^ key[1];
+            counters[3][n] = a as u32;
+        }
         key = [key[0].wrapping_add(0x9E37_79B9), key[1].wrapping_add(0xBB67_AE85)];
     }
-    counter
+    counters
 }
 
 /// floor(word * bound / 2^64) for the 64-bit word (a, b).
@@ -137,8 +165,11 @@ fn scale(a: u32, b: u32, bound: u64) -> u64 {
     ((word as u128 * bound as u128) >> 64) as u64
 }
 
-fn unit(word: u32) -> f32 {
-    ((word >> 8) as f32 + 0.5) * (1.0 / 16_777_216.0)
+/// A word as a number in (0, 1): its upper 24 bits plus a half, times 2^-24, rounded.
+#[inline(always)]
+pub fn unit(word: u32) -> f32 {
+    // The last sum would round up to 2^24.
+    ((word >> 8) as f32 + 0.5).min(16_777_215.0) * (1.0 / 16_777_216.0)
 }
 
 /// Two independent normals from two words: sqrt(-2 ln u) (cos, sin)(2 pi v).
@@ -191,6 +222,12 @@ fn sin_cos_turn(word: u32) -> (f32, f32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_word_becomes_0_or_1() {
+        assert_eq!(unit(0), 0.5 / 16_777_216.0);
+        assert_eq!(unit(u32::MAX), 1.0 - f32::EPSILON / 2.0);
+    }
 
     #[test]
     fn philox_known_answers() {

@@ -204,6 +204,31 @@ fn attention_gradients_for_one_head_and_several() {
 }
 
 #[test]
+fn attention_takes_maps_as_rows_of_pixels() {
+    let rows = [input(&[2, 6, 4], 0.71), input(&[2, 6, 4], 0.37), input(&[2, 6, 4], 0.9)];
+    let maps = rows.each_ref().map(|x| x.reshape((2, 3, 2, 4)).unwrap());
+    let expected = ops::attention(&rows[0], &rows[1], &rows[2], 2).unwrap();
+    let found = ops::attention(&maps[0], &maps[1], &maps[2], 2).unwrap();
+    assert_eq!(found.dims(), [2, 3, 2, 4]);
+    assert_eq!(values(&found), values(&expected));
+}
+
+#[test]
+fn sums_joined_maps_and_looked_up_rows_have_their_gradients() {
+    let maps = [input(&[2, 2, 3, 4], 0.71), input(&[2, 2, 3, 4], 0.37)];
+    check_gradients("add", &maps, |x| ops::add(&x[0], &x[1]));
+    check_gradients("scale", &maps[..1], |x| ops::scale(&x[0], -1.5));
+    let narrow = [maps[0].clone(), input(&[2, 2, 3, 1], 0.9)];
+    check_gradients("concat", &narrow, |x| ops::concat(&x[0], &x[1]));
+    let joined = ops::concat(&narrow[0], &narrow[1]).unwrap();
+    assert_eq!(values(&joined), values(&Tensor::cat(&narrow, 3).unwrap()));
+    let table = [input(&[3, 5], 0.71)];
+    check_gradients("embedding", &table, |x| ops::embedding(&x[0], &[2, 0, 2, 2]));
+    let refused = ops::embedding(&table[0], &[3]).unwrap_err().to_string();
+    assert!(refused.contains("label 3: expected 0..3"), "{refused}");
+}
+
+#[test]
 fn softmax_survives_large_numbers() {
     let x = Tensor::new(&[1000f32, 999.0, -1000.0], &Device::Cpu).unwrap();
     let e = std::f64::consts::E;

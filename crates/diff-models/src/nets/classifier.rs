@@ -4,7 +4,7 @@ use super::layers::{Conv2d, GroupNorm, Linear};
 use crate::{
     Context,
     error::{Error, Result},
-    ops::{self, ConvGeometry, GroupNormSpec},
+    ops::{self, ConvGeometry, Extra, GroupNormSpec},
     params::ParamBuilder,
 };
 use candle_core::Tensor;
@@ -181,11 +181,15 @@ impl Classifier {
                 return Err(Error::Input(format!("x: expected {expected}, got {found:?}")));
             }
         }
-        let mut h = self.conv_in.forward(&x.permute((0, 2, 3, 1))?.contiguous()?)?;
-        for level in &self.levels {
-            h = level.forward(h, context)?;
-        }
-        let pixels = self.norm_out.forward_silu(&h)?.flatten(1, 2)?;
+        let x = x.permute((0, 2, 3, 1))?.contiguous()?;
+        let maps = ops::record(&[&x], || {
+            let mut h = self.conv_in.forward(&x)?;
+            for level in &self.levels {
+                h = level.forward(h, context)?;
+            }
+            self.norm_out.forward_silu(&h)
+        })?;
+        let pixels = maps.flatten(1, 2)?;
         let features = (pixels.sum(1)? / pixels.dim(1)? as f64)?;
         let logits = self.head.forward(&features)?;
         Ok(Judgement { features, logits })
@@ -291,10 +295,11 @@ impl Block {
         let h = self.conv1.forward(&self.norm1.forward_silu(x)?)?;
         let h = self.norm2.forward_silu(&h)?;
         let h = ops::dropout(&h, self.dropout, context, self.layer)?;
-        match &self.shortcut {
-            None => self.conv2.forward_plus(&h, x),
-            Some(shortcut) => self.conv2.forward_plus(&h, &shortcut.forward(x)?),
-        }
+        let skip = match &self.shortcut {
+            None => x.clone(),
+            Some(shortcut) => shortcut.forward(x)?,
+        };
+        self.conv2.forward_with(&h, Extra { shift: None, residual: Some(&skip) })
     }
 
     fn multiply_adds(&self, pixels: usize) -> u64 {

@@ -2,7 +2,7 @@
 
 use crate::{
     error::Result,
-    ops::{self, Affine, ConvGeometry, Convolution, GroupNormSpec},
+    ops::{self, Affine, ConvGeometry, Convolution, Extra, GroupNormSpec},
     params::{Init, ParamBuilder},
 };
 use candle_core::Tensor;
@@ -35,18 +35,12 @@ impl Conv2d {
 
     /// Convolves `x` `[B, H, W, I]` to `[B, H', W', O]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.convolution.apply(x, &self.weight, &self.bias, None)
+        self.forward_with(x, Extra::default())
     }
 
-    /// [`Conv2d::forward`] plus `shift` `[B, O]` at every pixel.
-    pub fn forward_shifted(&self, x: &Tensor, shift: &Tensor) -> Result<Tensor> {
-        let bias = shift.broadcast_add(&self.bias)?;
-        self.convolution.apply(x, &self.weight, &bias, None)
-    }
-
-    /// [`Conv2d::forward`] plus `residual` `[B, H', W', O]`.
-    pub fn forward_plus(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
-        self.convolution.apply(x, &self.weight, &self.bias, Some(residual))
+    /// [`Conv2d::forward`], plus what there is in `extra`.
+    pub fn forward_with(&self, x: &Tensor, extra: Extra) -> Result<Tensor> {
+        self.convolution.apply(x, &self.weight, &self.bias, extra)
     }
 
     /// Multiply-adds for one output image of `pixels`, as by the definition.
@@ -142,7 +136,6 @@ impl Embedding {
 
     /// The rows of `labels`, `[labels, width]`.
     pub fn forward(&self, labels: &[u32]) -> Result<Tensor> {
-        let labels = Tensor::new(labels, self.table.device())?;
-        Ok(self.table.index_select(&labels, 0)?)
+        ops::embedding(&self.table, labels)
     }
 }

@@ -1,50 +1,42 @@
 //! SiLU.
 
-use super::cpu::{Real, Values, pieces, sigmoid, slice, tensor};
+use super::{
+    cpu::{Real, Values, pieces, sigmoid, tensor},
+    graph::{Operation, Step, apply},
+};
 use crate::error::Result;
-use candle_core::{CpuStorage, CustomOp1, DType, Layout, Shape, Tensor};
+use candle_core::Tensor;
 use pulp::{Simd, WithSimd};
 
 /// x sigmoid(x), element by element.
 pub fn silu(x: &Tensor) -> Result<Tensor> {
     match x.device().is_cpu() {
-        true => Ok(x.contiguous()?.apply_op1(Silu)?),
+        true => apply(Silu, &[x]),
         false => Ok(x.silu()?),
     }
 }
 
 struct Silu;
 
-impl CustomOp1 for Silu {
+impl Operation for Silu {
     fn name(&self) -> &'static str {
         "silu"
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        let y = match x {
-            CpuStorage::F32(_) => CpuStorage::F32(forward(slice(x, layout)?)),
-            _ => CpuStorage::F64(forward(slice(x, layout)?)),
-        };
-        Ok((y, layout.shape().clone()))
+    fn forward<T: Real>(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        let x = Values::<T>::of(&inputs[0])?;
+        let x: &[T] = &x;
+        let y = pieces(x.len(), |at, y| T::run(Forward { x: &x[at], y }));
+        tensor(y, inputs[0].shape().clone(), &inputs[0])
     }
 
-    fn bwd(&self, x: &Tensor, _: &Tensor, dy: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        match x.dtype() {
-            DType::F32 => backward::<f32>(x, dy).map(Some),
-            _ => backward::<f64>(x, dy).map(Some),
-        }
+    fn backward<T: Real>(&self, step: &Step) -> candle_core::Result<Vec<Option<Tensor>>> {
+        let x = &step.inputs[0];
+        let (xs, dys): (&[T], &[T]) = (&Values::of(x)?, &Values::of(step.dy)?);
+        let dx =
+            pieces(xs.len(), |at, dx| T::run(Backward { x: &xs[at.clone()], dy: &dys[at], dx }));
+        Ok(vec![Some(tensor(dx, x.shape().clone(), x)?)])
     }
-}
-
-fn forward<T: Real>(x: &[T]) -> Vec<T> {
-    pieces(x.len(), |at, y| T::run(Forward { x: &x[at], y }))
-}
-
-fn backward<T: Real>(x: &Tensor, dy: &Tensor) -> candle_core::Result<Tensor> {
-    let dy = dy.contiguous()?;
-    let (xs, dys): (&[T], &[T]) = (&Values::of(x)?, &Values::of(&dy)?);
-    let dx = pieces(xs.len(), |at, dx| T::run(Backward { x: &xs[at.clone()], dy: &dys[at], dx }));
-    tensor(dx, x.shape().clone(), x)
 }
 
 struct Forward<'a, T> {

@@ -1,60 +1,83 @@
 //! Sums of maps.
 
-use super::cpu::{Real, pieces, slice};
-use super::mismatch;
+use super::{
+    cpu::{Real, Values, pieces, tensor},
+    graph::{Operation, Step, apply},
+    mismatch,
+};
 use crate::error::Result;
-use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
+use candle_core::Tensor;
 
 /// a + b, of one shape.
 ///
 /// # Errors
 /// When the shapes differ.
 pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    if a.shape() != b.shape() || a.dtype() != b.dtype() {
+    if a.shape() != b.shape() {
         return Err(mismatch("add", a, "summand", b));
     }
     match a.device().is_cpu() {
-        true => Ok(a.contiguous()?.apply_op2(&b.contiguous()?, Add)?),
+        true => apply(Add, &[a, b]),
         false => Ok((a + b)?),
+    }
+}
+
+/// `factor` x.
+///
+/// # Errors
+/// When a tensor operation fails.
+pub fn scale(x: &Tensor, factor: f64) -> Result<Tensor> {
+    match x.device().is_cpu() {
+        true => apply(Scale(factor), &[x]),
+        false => Ok((x * factor)?),
     }
 }
 
 struct Add;
 
-impl CustomOp2 for Add {
+impl Operation for Add {
     fn name(&self) -> &'static str {
         "add"
     }
 
-    fn cpu_fwd(
-        &self,
-        a: &CpuStorage,
-        la: &Layout,
-        b: &CpuStorage,
-        lb: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let sum = match a {
-            CpuStorage::F32(_) => CpuStorage::F32(sum(slice(a, la)?, slice(b, lb)?)),
-            _ => CpuStorage::F64(sum(slice(a, la)?, slice(b, lb)?)),
-        };
-        Ok((sum, la.shape().clone()))
+    fn forward<T: Real>(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        let (a, b): (&[T], &[T]) = (&Values::of(&inputs[0])?, &Values::of(&inputs[1])?);
+        let sum = pieces(a.len(), |at, y: &mut [T]| {
+            for ((y, a), b) in y.iter_mut().zip(&a[at.clone()]).zip(&b[at]) {
+                *y = *a + *b;
+            }
+        });
+        tensor(sum, inputs[0].shape().clone(), &inputs[0])
     }
 
-    fn bwd(
-        &self,
-        _: &Tensor,
-        _: &Tensor,
-        _: &Tensor,
-        dy: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        Ok((Some(dy.clone()), Some(dy.clone())))
+    fn backward<T: Real>(&self, step: &Step) -> candle_core::Result<Vec<Option<Tensor>>> {
+        Ok(vec![Some(step.dy.clone()), Some(step.dy.clone())])
     }
 }
 
-fn sum<T: Real>(a: &[T], b: &[T]) -> Vec<T> {
-    pieces(a.len(), |at, y| {
-        for ((y, a), b) in y.iter_mut().zip(&a[at.clone()]).zip(&b[at]) {
-            *y = *a + *b;
-        }
-    })
+struct Scale(f64);
+
+impl Scale {
+    fn times<T: Real>(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        let values: &[T] = &Values::of(x)?;
+        let factor = T::from_f64(self.0);
+        let product = pieces(values.len(), |at, y: &mut [T]| {
+            y.iter_mut().zip(&values[at]).for_each(|(y, x)| *y = *x * factor);
+        });
+        tensor(product, x.shape().clone(), x)
+    }
+}
+
+impl Operation for Scale {
+    fn name(&self) -> &'static str {
+        "scale"
+    }
+
+    fn forward<T: Real>(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        self.times::<T>(&inputs[0])
+    }
+
+    fn backward<T: Real>(&self, step: &Step) -> candle_core::Result<Vec<Option<Tensor>>> {
+        Ok(vec![Some(self.times::<T>(step.dy)?)])
+    }
 }

@@ -2,11 +2,12 @@
 
 use super::{
     bhwc,
-    cpu::{Real, Values, filled_chunks, slice, tensor},
+    cpu::{Real, Values, filled_chunks, tensor},
+    graph::{Operation, Step, apply},
     mismatch,
 };
 use crate::error::Result;
-use candle_core::{CpuStorage, CustomOp2, DType, Layout, Shape, Tensor};
+use candle_core::Tensor;
 
 /// `a` `[B, H, W, C]` and `b` `[B, H, W, D]` as `[B, H, W, C + D]`.
 ///
@@ -15,60 +16,38 @@ use candle_core::{CpuStorage, CustomOp2, DType, Layout, Shape, Tensor};
 pub fn concat(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let (batch, height, width, _) = bhwc("concat", a)?;
     let other = bhwc("concat", b)?;
-    if (batch, height, width) != (other.0, other.1, other.2) || a.dtype() != b.dtype() {
+    if (batch, height, width) != (other.0, other.1, other.2) {
         return Err(mismatch("concat", a, "second map", b));
     }
     match a.device().is_cpu() {
-        true => Ok(a.contiguous()?.apply_op2(&b.contiguous()?, Concat)?),
+        true => apply(Concat, &[a, b]),
         false => Ok(Tensor::cat(&[a, b], 3)?),
     }
 }
 
 struct Concat;
 
-impl CustomOp2 for Concat {
+impl Operation for Concat {
     fn name(&self) -> &'static str {
         "concat"
     }
 
-    fn cpu_fwd(
-        &self,
-        a: &CpuStorage,
-        la: &Layout,
-        b: &CpuStorage,
-        lb: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let (batch, height, width, c) = la.shape().dims4()?;
-        let d = lb.shape().dims4()?.3;
-        let joined = match a {
-            CpuStorage::F32(_) => CpuStorage::F32(join(slice(a, la)?, slice(b, lb)?, c, d)),
-            _ => CpuStorage::F64(join(slice(a, la)?, slice(b, lb)?, c, d)),
-        };
-        Ok((joined, Shape::from((batch, height, width, c + d))))
+    fn forward<T: Real>(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        let (batch, height, width, c) = inputs[0].dims4()?;
+        let d = inputs[1].dim(3)?;
+        let (a, b): (&[T], &[T]) = (&Values::of(&inputs[0])?, &Values::of(&inputs[1])?);
+        let joined = filled_chunks(a.len() + b.len(), c + d, |pixel, y: &mut [T]| {
+            let (left, right) = y.split_at_mut(c);
+            left.copy_from_slice(&a[pixel * c..][..c]);
+            right.copy_from_slice(&b[pixel * d..][..d]);
+        });
+        tensor(joined, (batch, height, width, c + d), &inputs[0])
     }
 
-    fn bwd(
-        &self,
-        a: &Tensor,
-        b: &Tensor,
-        _: &Tensor,
-        dy: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        let dy = dy.contiguous()?;
-        let (da, db) = match a.dtype() {
-            DType::F32 => (part::<f32>(&dy, a, 0)?, part::<f32>(&dy, b, a.dim(3)?)?),
-            _ => (part::<f64>(&dy, a, 0)?, part::<f64>(&dy, b, a.dim(3)?)?),
-        };
-        Ok((Some(da), Some(db)))
+    fn backward<T: Real>(&self, step: &Step) -> candle_core::Result<Vec<Option<Tensor>>> {
+        let [a, b] = step.inputs else { candle_core::bail!("concat: expected two maps") };
+        Ok(vec![Some(part::<T>(step.dy, a, 0)?), Some(part::<T>(step.dy, b, a.dim(3)?)?)])
     }
-}
-
-fn join<T: Real>(a: &[T], b: &[T], c: usize, d: usize) -> Vec<T> {
-    filled_chunks(a.len() + b.len(), c + d, |pixel, y| {
-        let (left, right) = y.split_at_mut(c);
-        left.copy_from_slice(&a[pixel * c..][..c]);
-        right.copy_from_slice(&b[pixel * d..][..d]);
-    })
 }
 
 /// The channels of `dy` from `first` on that belong to `of`.

@@ -1,5 +1,13 @@
+//! Dropout from addressed randomness.
+
+use super::{
+    cpu::{Lanes, Real, Values, pieces, tensor},
+    graph::{Operation, Step, apply},
+};
 use crate::{Context, error::Result};
 use candle_core::Tensor;
+use diff_core::rng::{Address, unit};
+use rayon::prelude::*;
 
 /// Zeroes each element of `x` `[B, ...]` with probability `p` while training and scales the rest by
 /// 1 / (1 - p); in [`Context::Eval`] `x` itself.
@@ -11,18 +19,89 @@ pub fn dropout(x: &Tensor, p: f64, context: &Context, layer: u16) -> Result<Tens
     if p == 0.0 {
         return Ok(x.clone());
     }
-    let rows = x.dim(0)?;
-    let each = x.elem_count() / rows.max(1);
-    let keep = (1.0 / (1.0 - p)) as f32;
-    let mut mask = vec![0f32; x.elem_count()];
-    for (i, row) in mask.chunks_mut(each.max(1)).enumerate() {
-        let address =
-            dropout.index(dropout.index + i as u64).lane(dropout.lane.wrapping_add(layer));
-        address.fill_uniform(row);
-        row.iter_mut().for_each(|u| *u = if (*u as f64) < p { 0.0 } else { keep });
+    let address = dropout.lane(dropout.lane.wrapping_add(layer));
+    let mask = mask(x.dims(), p, address);
+    if x.device().is_cpu() {
+        return apply(Dropout { p, mask }, &[x]);
     }
     let mask = Tensor::from_vec(mask, x.shape(), x.device())?.to_dtype(x.dtype())?;
-    Ok((x * mask)?)
+    Ok((x * (mask * (1.0 / (1.0 - p)))?)?)
+}
+
+/// For every element of `[B, ...]`, 1 where it is kept and 0 where it is not.
+fn mask(shape: &[usize], p: f64, address: Address) -> Vec<u8> {
+    // Elements of a piece of work, and of what is drawn at once.
+    const PIECE: usize = 8192;
+    const GROUP: usize = 4 * LANES;
+    const LANES: usize = 16;
+    // An element is kept if its number is at least p: from which upper 24 bits on?
+    let least = (0..24).rev().fold(0, |low, bit| {
+        let next = low | (1 << bit);
+        if f64::from(unit((next - 1) << 8)) < p { next } else { low }
+    });
+    let each = shape.iter().skip(1).product::<usize>();
+    let mut mask = vec![0u8; shape.iter().product()];
+    let rows = mask.par_chunks_mut(each.max(1)).enumerate();
+    rows.for_each(|(row, mask)| {
+        let address = address.index(address.index + row as u64);
+        mask.par_chunks_mut(PIECE).enumerate().for_each(|(piece, mask)| {
+            f32::run(
+                #[inline(always)]
+                || {
+                    for (group, mask) in mask.chunks_mut(GROUP).enumerate() {
+                        let first = piece * (PIECE / 4) + group * LANES;
+                        let words = address.blocks::<LANES>(first as u32);
+                        let mut kept = [0u8; GROUP];
+                        for n in 0..LANES {
+                            for i in 0..4 {
+                                kept[4 * n + i] = u8::from(words[i][n] >> 8 >= least);
+                            }
+                        }
+                        mask.copy_from_slice(&kept[..mask.len()]);
+                    }
+                },
+            );
+        });
+    });
+    mask
+}
+
+struct Dropout {
+    p: f64,
+    mask: Vec<u8>,
+}
+
+impl Dropout {
+    fn of<T: Real>(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        let values: &[T] = &Values::of(x)?;
+        let scale = T::from_f64(1.0 / (1.0 - self.p));
+        let kept = pieces(values.len(), |at, y: &mut [T]| {
+            let (values, mask) = (&values[at.clone()], &self.mask[at]);
+            T::run(
+                #[inline(always)]
+                || {
+                    for ((y, x), kept) in y.iter_mut().zip(values).zip(mask) {
+                        *y = if *kept == 0 { T::zero() } else { *x * scale };
+                    }
+                },
+            );
+        });
+        tensor(kept, x.shape().clone(), x)
+    }
+}
+
+impl Operation for Dropout {
+    fn name(&self) -> &'static str {
+        "dropout"
+    }
+
+    fn forward<T: Real>(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        self.of::<T>(&inputs[0])
+    }
+
+    fn backward<T: Real>(&self, step: &Step) -> candle_core::Result<Vec<Option<Tensor>>> {
+        Ok(vec![Some(self.of::<T>(step.dy)?)])
+    }
 }
 
 #[cfg(test)]
@@ -44,6 +123,21 @@ mod tests {
         assert_eq!(all[2], mask(1, 12, 1)[0]);
         assert_ne!(all[0], all[1]);
         assert_ne!(all[0], mask(1, 10, 2)[0]);
+    }
+
+    #[test]
+    fn an_element_is_kept_if_its_number_is_at_least_p() {
+        let address = Address::new(3, Purpose::Dropout).index(1 << 33).step(9);
+        for p in [1e-9, 0.1, 0.5, 1.0 - 1e-9] {
+            // More than a piece of work, and no whole group.
+            let mask = super::mask(&[2, 3001, 3], p, address);
+            for (row, mask) in mask.chunks(9003).enumerate() {
+                let mut numbers = vec![0f32; 9003];
+                address.index(address.index + row as u64).fill_uniform(&mut numbers);
+                let kept = numbers.iter().map(|u| u8::from(f64::from(*u) >= p));
+                assert!(kept.eq(mask.iter().copied()), "{p}");
+            }
+        }
     }
 
     #[test]

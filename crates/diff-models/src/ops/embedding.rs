@@ -1,4 +1,8 @@
-use crate::error::Result;
+use super::{
+    cpu::{Real, Values, tensor},
+    graph::{Operation, Step, apply},
+};
+use crate::error::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 
 /// Sinusoidal time embedding (Vaswani et al., 2017), in the variants its heirs use.
@@ -31,6 +35,51 @@ pub fn timestep_embedding(
         }
     }
     Ok(Tensor::from_vec(values, (times.len(), spec.width), device)?.to_dtype(dtype)?)
+}
+
+/// Row `labels[i]` of `table` `[rows, width]` for every i: `[labels, width]`.
+///
+/// # Errors
+/// When a label is no row of the table.
+pub fn embedding(table: &Tensor, labels: &[u32]) -> Result<Tensor> {
+    let (rows, width) = table.dims2()?;
+    if let Some(label) = labels.iter().find(|label| **label as usize >= rows) {
+        return Err(Error::Input(format!("label {label}: expected 0..{rows}")));
+    }
+    if !table.device().is_cpu() {
+        return Ok(table.index_select(&Tensor::new(labels, table.device())?, 0)?);
+    }
+    let labels = labels.iter().map(|label| *label as usize).collect();
+    apply(Lookup { labels, width }, &[table])
+}
+
+struct Lookup {
+    labels: Vec<usize>,
+    width: usize,
+}
+
+impl Operation for Lookup {
+    fn name(&self) -> &'static str {
+        "embedding"
+    }
+
+    fn forward<T: Real>(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
+        let table: &[T] = &Values::of(&inputs[0])?;
+        let rows = self.labels.iter().map(|label| &table[label * self.width..][..self.width]);
+        let rows: Vec<T> = rows.flatten().copied().collect();
+        tensor(rows, (self.labels.len(), self.width), &inputs[0])
+    }
+
+    fn backward<T: Real>(&self, step: &Step) -> candle_core::Result<Vec<Option<Tensor>>> {
+        let table = &step.inputs[0];
+        let dys: &[T] = &Values::of(step.dy)?;
+        let mut sums = vec![T::zero(); table.elem_count()];
+        for (label, dy) in self.labels.iter().zip(dys.chunks(self.width.max(1))) {
+            let row = &mut sums[label * self.width..][..self.width];
+            row.iter_mut().zip(dy).for_each(|(sum, dy)| *sum += *dy);
+        }
+        Ok(vec![Some(tensor(sums, table.shape().clone(), table)?)])
+    }
 }
 
 #[cfg(test)]

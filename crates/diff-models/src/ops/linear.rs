@@ -2,13 +2,12 @@
 
 use super::{
     Prepared, add,
-    cpu::{
-        Forward, Left, Panels, Real, Rows, Shared, Values, channel_sums, filled, multiply, tensor,
-    },
+    cpu::{Left, Panels, Real, Rows, Shared, Values, channel_sums, filled, multiply, tensor},
+    graph::{self, Operation, Step},
     mismatch,
 };
-use crate::error::{Error, Result};
-use candle_core::{CpuStorage, CustomOp3, DType, Layout, Shape, Tensor};
+use crate::error::Result;
+use candle_core::Tensor;
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -35,7 +34,8 @@ impl Affine {
         Affine { prepared }
     }
 
-    /// [`linear`], plus `residual` of the result's shape.
+    /// [`linear`], plus `residual` of the result's shape. Further dimensions of `weight` count as
+    /// one.
     ///
     /// # Errors
     /// When the shapes do not fit together.
@@ -46,7 +46,8 @@ impl Affine {
         bias: &Tensor,
         residual: Option<&Tensor>,
     ) -> Result<Tensor> {
-        let (outputs, inputs) = weight.dims2()?;
+        let outputs = weight.dim(0)?;
+        let inputs = weight.elem_count() / outputs.max(1);
         let mut shape = x.dims().to_vec();
         if shape.pop() != Some(inputs) {
             return Err(mismatch("linear", x, "weight", weight));
@@ -54,79 +55,42 @@ impl Affine {
         if bias.dims() != [outputs] {
             return Err(mismatch("linear", weight, "bias", bias));
         }
-        if [weight.dtype(), bias.dtype()] != [x.dtype(); 2] {
-            return Err(Error::Input(format!(
-                "linear: rows {:?}, weight {:?}, bias {:?}: expected one number type",
-                x.dtype(),
-                weight.dtype(),
-                bias.dtype()
-            )));
-        }
         shape.push(outputs);
-        if let Some(residual) = residual {
-            if residual.dims() != shape {
-                return Err(mismatch("linear", x, "residual", residual));
-            }
-            // One operation may have three inputs that gradients flow to, not four.
-            let tracked = [x, weight, bias, residual].iter().any(|t| t.track_op());
-            if tracked || !x.device().is_cpu() || x.elem_count() == 0 {
-                return add(&self.apply(x, weight, bias, None)?, residual);
-            }
+        if let Some(residual) = residual
+            && residual.dims() != shape
+        {
+            return Err(mismatch("linear", x, "residual", residual));
         }
         if !x.device().is_cpu() || x.elem_count() == 0 {
-            let rows = x.reshape(((), inputs))?;
-            return Ok(rows.matmul(&weight.t()?)?.broadcast_add(bias)?.reshape(shape)?);
+            let (rows, weight) = (x.reshape(((), inputs))?, weight.reshape((outputs, inputs))?);
+            let y = rows.matmul(&weight.t()?)?.broadcast_add(bias)?.reshape(shape)?;
+            return residual.map_or(Ok(y.clone()), |residual| add(&y, residual));
         }
-        let residual = residual.map(Tensor::contiguous).transpose()?;
-        let (x, weight, bias) = (x.contiguous()?, weight.contiguous()?, bias.contiguous()?);
-        let op = Op { inputs, outputs, shape, prepared: self.prepared.clone(), residual };
-        Ok(x.apply_op3(&weight, &bias, op)?)
+        let op = Op { inputs, outputs, shape, prepared: self.prepared.clone() };
+        match residual {
+            None => graph::apply(op, &[x, weight, bias]),
+            Some(residual) => graph::apply(op, &[x, weight, bias, residual]),
+        }
     }
 }
 
+/// Inputs: rows, weight, bias, and perhaps a residual.
 struct Op {
     inputs: usize,
     outputs: usize,
     shape: Vec<usize>,
     prepared: Option<Arc<Prepared>>,
-    residual: Option<Tensor>,
 }
 
-impl CustomOp3 for Op {
+impl Operation for Op {
     fn name(&self) -> &'static str {
         "linear"
     }
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        lx: &Layout,
-        weight: &CpuStorage,
-        lw: &Layout,
-        bias: &CpuStorage,
-        lb: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let y = self.on_storage((x, lx), (weight, lw), (bias, lb))?;
-        Ok((y, Shape::from(self.shape.clone())))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        _y: &Tensor,
-        dy: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        match x.dtype() {
-            DType::F32 => self.backward::<f32>(x, weight, bias, dy),
-            _ => self.backward::<f64>(x, weight, bias, dy),
-        }
-    }
-}
-
-impl Forward for Op {
-    fn forward<T: Real>(&self, x: &[T], weight: &[T], bias: &[T]) -> candle_core::Result<Vec<T>> {
+    fn forward<T: Real>(&self, of: &[Tensor]) -> candle_core::Result<Tensor> {
+        let (x, weight): (&[T], &[T]) = (&Values::of(&of[0])?, &Values::of(&of[1])?);
+        let bias: &[T] = &Values::of(&of[2])?;
+        let residual = of.get(3).map(Values::<T>::of).transpose()?;
         let (inputs, outputs) = (self.inputs, self.outputs);
         let rows = x.len() / inputs;
         let make = || Panels::new(weight, (inputs, outputs), (1, inputs));
@@ -140,14 +104,13 @@ impl Forward for Op {
             None => run(&make()),
             Some(prepared) => prepared.with(make, run)?,
         };
-        match &self.residual {
+        match residual.as_deref() {
             None => y.par_chunks_mut(64 * outputs).for_each(|y| {
                 for row in y.chunks_exact_mut(outputs) {
                     row.iter_mut().zip(bias).for_each(|(y, b)| *y += *b);
                 }
             }),
             Some(residual) => {
-                let residual: &[T] = &Values::of(residual)?;
                 let pairs = y.par_chunks_mut(64 * outputs).zip(residual.par_chunks(64 * outputs));
                 pairs.for_each(|(y, r)| {
                     for (y, r) in y.chunks_exact_mut(outputs).zip(r.chunks_exact(outputs)) {
@@ -156,41 +119,37 @@ impl Forward for Op {
                 });
             }
         }
-        Ok(y)
+        tensor(y, self.shape.clone(), &of[0])
     }
-}
 
-impl Op {
-    #[allow(clippy::type_complexity)] // the signature of candle's trait
-    fn backward<T: Real>(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        dy: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+    fn backward<T: Real>(&self, step: &Step) -> candle_core::Result<Vec<Option<Tensor>>> {
         let (inputs, outputs) = (self.inputs, self.outputs);
-        let dy = dy.contiguous()?;
+        let [x, weight, bias, ..] = step.inputs else {
+            candle_core::bail!("linear: expected rows, weight and bias")
+        };
         let (xs, ws): (&[T], &[T]) = (&Values::of(x)?, &Values::of(weight)?);
-        let dys: &[T] = &Values::of(&dy)?;
+        let dys: &[T] = &Values::of(step.dy)?;
         let rows = xs.len() / inputs;
-        let dx = x.track_op().then(|| {
+        let dx = step.wanted[0].then(|| {
             let left = Left { values: dys, row: outputs, term: 1 };
             let right = Rows::new(ws, (outputs, inputs), inputs);
             filled(rows * inputs, |out| {
                 multiply(out, false, left, right.right(), (rows, outputs, inputs));
             })
         });
-        let left = Left { values: dys, row: 1, term: outputs };
-        let right = Rows::new(xs, (rows, inputs), inputs);
-        let dw = filled(outputs * inputs, |out: Shared<T>| {
-            multiply(out, false, left, right.right(), (outputs, rows, inputs));
+        let dw = step.wanted[1].then(|| {
+            let left = Left { values: dys, row: 1, term: outputs };
+            let right = Rows::new(xs, (rows, inputs), inputs);
+            filled(outputs * inputs, |out: Shared<T>| {
+                multiply(out, false, left, right.right(), (outputs, rows, inputs));
+            })
         });
         let db = channel_sums(dys, outputs, |v, _| v).into_iter().map(T::from_f64).collect();
-        Ok((
+        Ok(vec![
             dx.map(|dx| tensor(dx, x.shape().clone(), x)).transpose()?,
-            Some(tensor(dw, weight.shape().clone(), x)?),
+            dw.map(|dw| tensor(dw, weight.shape().clone(), x)).transpose()?,
             Some(tensor::<T>(db, bias.shape().clone(), x)?),
-        ))
+            Some(step.dy.clone()),
+        ])
     }
 }

@@ -1,6 +1,7 @@
 //! What training does to whole tensors between two steps, in place and on all threads.
+#![allow(unsafe_code)] // threads write disjoint parts of one buffer
 
-use super::cpu::{Lanes, Values, slice};
+use super::cpu::{Lanes, Shared, Values, slice};
 use crate::error::Result;
 use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Tensor};
 use rayon::prelude::*;
@@ -8,39 +9,65 @@ use rayon::prelude::*;
 /// Numbers of a piece of work. Sums are cut here too, so that they do not depend on the threads.
 const PIECE: usize = 1 << 14;
 
-/// Replaces every number of `target` by `f` of it and of those at its place in `inputs`, which must
-/// have its shape and must not share its memory. Says false, and does nothing, where there is no
-/// fast path: for other numbers than f32, and for other devices than the CPU.
+/// Replaces the numbers at every place of `targets` by what `f` makes of them and of those at their
+/// place in `inputs`. All tensors have one shape, and no two share memory. Says false, and does
+/// nothing, where there is no fast path: for other numbers than f32, and for other devices than the
+/// CPU.
 ///
 /// # Errors
 /// When a tensor is not contiguous.
-pub fn update<const N: usize>(
-    target: &Tensor,
-    inputs: [&Tensor; N],
-    f: impl Fn(f32, [f32; N]) -> f32 + Sync,
+pub fn update<const N: usize, const M: usize>(
+    targets: [&Tensor; N],
+    inputs: [&Tensor; M],
+    f: impl Fn([f32; N], [f32; M]) -> [f32; N] + Sync,
 ) -> Result<bool> {
-    let same = |x: &&Tensor| x.shape() == target.shape() && x.dtype() == target.dtype();
-    if !target.device().is_cpu() || target.dtype() != DType::F32 || !inputs.iter().all(same) {
+    let Some((first, rest)) = targets.split_first() else { return Ok(true) };
+    let fits =
+        |x: &&Tensor| x.shape() == first.shape() && x.dtype() == DType::F32 && x.device().is_cpu();
+    if !targets.iter().all(fits) || !inputs.iter().all(fits) {
         return Ok(false);
     }
-    let inputs = inputs.map(Values::<f32>::of);
-    let mut slices = [[].as_slice(); N];
-    for (slice, values) in slices.iter_mut().zip(&inputs) {
-        match values {
-            Ok(values) => *slice = values,
-            Err(error) => return Err(candle_core::Error::msg(error).into()),
-        }
+    let values = inputs.map(Values::<f32>::of);
+    let mut inputs = [[].as_slice(); M];
+    for (input, values) in inputs.iter_mut().zip(&values) {
+        *input = values.as_deref().map_err(|error| candle_core::Error::msg(error.to_string()))?;
     }
-    target.inplace_op1(&Update { inputs: slices, f })?;
+    let length = first.elem_count();
+    let work = |targets: &[Shared<f32>]| {
+        (0..length.div_ceil(PIECE)).into_par_iter().for_each(|piece| {
+            let at = piece * PIECE..length.min((piece + 1) * PIECE);
+            let count = at.len();
+            // SAFETY: pieces do not overlap.
+            let targets: [_; N] = std::array::from_fn(|i| unsafe { targets[i].part(at.clone()) });
+            let inputs = inputs.map(|input| &input[at.clone()]);
+            f32::run(
+                #[inline(always)]
+                || {
+                    for i in 0..count {
+                        let new = f(
+                            std::array::from_fn(|target| targets[target][i]),
+                            inputs.map(|input| input[i]),
+                        );
+                        for target in 0..N {
+                            targets[target][i] = new[target];
+                        }
+                    }
+                },
+            );
+        });
+    };
+    first.inplace_op1(&Open { rest, opened: &[], work: &work })?;
     Ok(true)
 }
 
-struct Update<'a, F, const N: usize> {
-    inputs: [&'a [f32]; N],
-    f: F,
+/// Opens one tensor's memory after the other, then works on all of them.
+struct Open<'a> {
+    rest: &'a [&'a Tensor],
+    opened: &'a [Shared<'a, f32>],
+    work: &'a dyn Fn(&[Shared<f32>]),
 }
 
-impl<F: Fn(f32, [f32; N]) -> f32 + Sync, const N: usize> InplaceOp1 for Update<'_, F, N> {
+impl InplaceOp1 for Open<'_> {
     fn name(&self) -> &'static str {
         "update"
     }
@@ -50,19 +77,17 @@ impl<F: Fn(f32, [f32; N]) -> f32 + Sync, const N: usize> InplaceOp1 for Update<'
         else {
             candle_core::bail!("update: expected contiguous f32, got {layout:?}")
         };
-        values[start..end].par_chunks_mut(PIECE).enumerate().for_each(|(piece, values)| {
-            let at = piece * PIECE..piece * PIECE + values.len();
-            let inputs = self.inputs.map(|input| &input[at.clone()]);
-            f32::run(
-                #[inline(always)]
-                || {
-                    for (i, value) in values.iter_mut().enumerate() {
-                        *value = (self.f)(*value, inputs.map(|input| input[i]));
-                    }
-                },
-            );
-        });
-        Ok(())
+        let mut opened = self.opened.to_vec();
+        opened.push(Shared::new(&mut values[start..end]));
+        match self.rest.split_first() {
+            Some((next, rest)) => {
+                next.inplace_op1(&Open { rest, opened: &opened, work: self.work })
+            }
+            None => {
+                (self.work)(&opened);
+                Ok(())
+            }
+        }
     }
 }
 
@@ -111,11 +136,11 @@ mod tests {
         let old: Vec<f32> = (0..n).map(|i| i as f32).collect();
         let target = Tensor::from_slice(&old, n, &Device::Cpu).unwrap();
         let input = Tensor::full(0.5f32, n, &Device::Cpu).unwrap();
-        assert!(update(&target, [&input], |old, [a]| 2.0 * old + a).unwrap());
+        assert!(update([&target], [&input], |[old], [a]| [2.0 * old + a]).unwrap());
         let new = target.to_vec1::<f32>().unwrap();
         assert!(new.iter().zip(&old).all(|(new, old)| *new == 2.0 * old + 0.5));
         let double = target.to_dtype(DType::F64).unwrap();
-        assert!(!update(&double, [&double], |old, _| old + 1.0).unwrap());
+        assert!(!update([&double], [&double], |[old], _| [old + 1.0]).unwrap());
     }
 
     #[test]

@@ -59,19 +59,19 @@ impl Optimiser for Adagrad {
         let AdagradConfig { eps, lr_decay, weight_decay, .. } = self.config;
         let rate = lr / (1.0 + self.steps as f64 * lr_decay);
         self.steps += 1;
-        for (((_, var), (_, g)), sum) in params.iter().zip(gradients.iter()).zip(&mut self.sum) {
+        for (((_, var), (g, factor)), sum) in params.iter().zip(gradients.iter()).zip(&mut self.sum)
+        {
             let weight = var.as_detached_tensor();
             let (penalty, step, least) = (weight_decay as f32, rate as f32, eps as f32);
-            if ops::update(sum, [g, &weight], |sum, [g, w]| {
-                let g = g + penalty * w;
-                sum + g * g
+            let scale = factor as f32;
+            if ops::update([sum, &weight], [g], |[sum, w], [g]| {
+                let g = scale * g + penalty * w;
+                let sum = sum + g * g;
+                [sum, w - step * (g / (sum.sqrt() + least))]
             })? {
-                ops::update(&weight, [g, sum], |w, [g, sum]| {
-                    w - step * ((g + penalty * w) / (sum.sqrt() + least))
-                })?;
                 continue;
             }
-            let mut g = g.clone();
+            let mut g = g.affine(factor, 0.0)?;
             if weight_decay > 0.0 {
                 g = (g + weight.affine(weight_decay, 0.0)?)?;
             }

@@ -110,27 +110,22 @@ impl Rule {
     fn in_place(
         &self,
         weight: &Tensor,
-        g: &Tensor,
+        (g, factor): (&Tensor, f64),
         (mean, square): (&Tensor, &Tensor),
     ) -> Result<bool> {
         let Rule { lr, rate, root, .. } = *self;
         let AdamConfig { beta1, beta2, eps, weight_decay } = self.config;
         let (keep1, new1) = (beta1 as f32, (1.0 - beta1) as f32);
         let (keep2, new2) = (beta2 as f32, (1.0 - beta2) as f32);
-        let (rate, root, eps) = (rate as f32, root as f32, eps as f32);
+        let (rate, root, eps, factor) = (rate as f32, root as f32, eps as f32, factor as f32);
         let shrink = if self.decoupled { (1.0 - lr * weight_decay) as f32 } else { 1.0 };
         // Adam's decay goes by way of the gradient.
         let penalty = if self.decoupled { 0.0 } else { weight_decay as f32 };
-        let moved =
-            ops::update(mean, [g, weight], |m, [g, w]| keep1 * m + new1 * (g + penalty * w))?;
-        Ok(moved
-            && ops::update(square, [g, weight], |v, [g, w]| {
-                let g = g + penalty * w;
-                keep2 * v + new2 * (g * g)
-            })?
-            && ops::update(weight, [mean, square], |w, [m, v]| {
-                shrink * w - rate * (m / (root * v.sqrt() + eps))
-            })?)
+        Ok(ops::update([mean, square, weight], [g], |[m, v, w], [g]| {
+            let g = factor * g + penalty * w;
+            let (m, v) = (keep1 * m + new1 * g, keep2 * v + new2 * (g * g));
+            [m, v, shrink * w - rate * (m / (root * v.sqrt() + eps))]
+        })?)
     }
 }
 
@@ -143,13 +138,12 @@ impl Optimiser for Adam {
         let root = 1.0 / correction(beta2).sqrt();
         let rule = Rule { config: self.config, decoupled: self.decoupled, lr, rate, root };
         let moments = self.mean.iter_mut().zip(&mut self.square);
-        for (((_, var), (_, g)), (mean, square)) in params.iter().zip(gradients.iter()).zip(moments)
-        {
+        for (((_, var), g), (mean, square)) in params.iter().zip(gradients.iter()).zip(moments) {
             let weight = var.as_detached_tensor();
             if rule.in_place(&weight, g, (mean, square))? {
                 continue;
             }
-            let (mut weight, mut g) = (weight, g.clone());
+            let (mut weight, mut g) = (weight, g.0.affine(g.1, 0.0)?);
             if weight_decay > 0.0 && self.decoupled {
                 weight = weight.affine(1.0 - lr * weight_decay, 0.0)?;
             } else if weight_decay > 0.0 {

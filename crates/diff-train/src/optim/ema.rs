@@ -113,7 +113,7 @@ impl Ema {
                 continue;
             }
             let (keep, new) = (self.decay as f32, (1.0 - self.decay) as f32);
-            if !ops::update(shadow, [&weight], |s, [w]| keep * s + new * w)? {
+            if !ops::update([shadow], [&weight], |[s], [w]| [keep * s + new * w])? {
                 *shadow =
                     (shadow.affine(self.decay, 0.0)? + weight.affine(1.0 - self.decay, 0.0)?)?;
             }

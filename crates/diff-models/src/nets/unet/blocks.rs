@@ -5,7 +5,7 @@ use crate::{
     Context,
     error::Result,
     nets::layers::{Conv2d, GroupNorm, Linear},
-    ops::{self, ConvGeometry, GroupNormSpec},
+    ops::{self, ConvGeometry, Extra, GroupNormSpec},
     params::ParamBuilder,
 };
 use candle_core::Tensor;
@@ -64,14 +64,16 @@ impl ResnetBlock {
     /// `time` is the activated time embedding `[B, time_width]`.
     pub(super) fn forward(&self, x: &Tensor, time: &Tensor, context: &Context) -> Result<Tensor> {
         let time = self.time.forward(time)?;
-        let h = self.conv1.forward_shifted(&self.norm1.forward_silu(x)?, &time)?;
+        let shift = Extra { shift: Some(&time), residual: None };
+        let h = self.conv1.forward_with(&self.norm1.forward_silu(x)?, shift)?;
         let h = self.norm2.forward_silu(&h)?;
         let h = ops::dropout(&h, self.dropout, context, self.layer)?;
         let skip = match &self.shortcut {
             None => x.clone(),
             Some(shortcut) => shortcut.forward(x)?,
         };
-        rescale(self.conv2.forward_plus(&h, &skip)?, self.scale)
+        let residual = Extra { shift: None, residual: Some(&skip) };
+        rescale(self.conv2.forward_with(&h, residual)?, self.scale)
     }
 
     pub(super) fn multiply_adds(&self, pixels: usize) -> u64 {
@@ -121,13 +123,10 @@ impl AttentionBlock {
     }
 
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (batch, height, width, channels) = x.dims4()?;
-        let tokens = self.norm.forward(x)?.reshape((batch, height * width, channels))?;
-        let (q, k) = (self.to_q.forward(&tokens)?, self.to_k.forward(&tokens)?);
-        let mixed = ops::attention(&q, &k, &self.to_v.forward(&tokens)?, self.heads)?;
-        let x = x.reshape((batch, height * width, channels))?;
-        let sum = self.to_out.forward_plus(&mixed, &x)?;
-        rescale(sum.reshape((batch, height, width, channels))?, self.scale)
+        let h = self.norm.forward(x)?;
+        let (q, k, v) = (self.to_q.forward(&h)?, self.to_k.forward(&h)?, self.to_v.forward(&h)?);
+        let mixed = ops::attention(&q, &k, &v, self.heads)?;
+        rescale(self.to_out.forward_plus(&mixed, x)?, self.scale)
     }
 
     pub(super) fn multiply_adds(&self, pixels: usize) -> u64 {
@@ -136,5 +135,5 @@ impl AttentionBlock {
 }
 
 fn rescale(sum: Tensor, scale: f64) -> Result<Tensor> {
-    Ok(if scale == 1.0 { sum } else { (sum / scale)? })
+    if scale == 1.0 { Ok(sum) } else { ops::scale(&sum, 1.0 / scale) }
 }

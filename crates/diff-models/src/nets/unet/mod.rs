@@ -126,12 +126,36 @@ impl Unet {
         context: &Context,
     ) -> Result<Tensor> {
         self.check_input(x, network_time)?;
-        let time = self.embed(x, network_time, condition)?;
+        let labels = self.check_condition(network_time.len(), condition)?;
         let x = match self.config.center_input_sample {
             true => ((x * 2.0)? - 1.0)?,
             false => x.clone(),
         };
-        let mut h = self.conv_in.forward(&x.permute((0, 2, 3, 1))?.contiguous()?)?;
+        let x = x.permute((0, 2, 3, 1))?.contiguous()?;
+        let spec = TimeEmbedding {
+            width: self.config.block_out_channels[0],
+            flip_sin_to_cos: self.config.flip_sin_to_cos,
+            freq_shift: self.config.freq_shift,
+        };
+        let waves = ops::timestep_embedding(network_time, spec, x.dtype(), x.device())?;
+        let out = ops::record(&[&x, &waves], || self.run(&x, &waves, labels, context))?;
+        Ok(out.permute((0, 3, 1, 2))?.contiguous()?)
+    }
+
+    /// `[B, H, W, in_channels]` and the embedding of the time to `[B, H, W, out_channels]`.
+    fn run(
+        &self,
+        x: &Tensor,
+        waves: &Tensor,
+        labels: Option<&[u32]>,
+        context: &Context,
+    ) -> Result<Tensor> {
+        let mut time = self.time2.forward(&ops::silu(&self.time1.forward(waves)?)?)?;
+        if let (Some(classes), Some(labels)) = (&self.classes, labels) {
+            time = ops::add(&time, &classes.forward(labels)?)?;
+        }
+        let time = ops::silu(&time)?;
+        let mut h = self.conv_in.forward(x)?;
         let mut skips = vec![h.clone()];
         for level in &self.down {
             h = level.forward(h, &time, context, &mut skips)?;
@@ -142,8 +166,7 @@ impl Unet {
         for level in &self.up {
             h = level.forward(h, &time, context, &mut skips)?;
         }
-        let out = self.conv_out.forward(&self.norm_out.forward_silu(&h)?)?;
-        Ok(out.permute((0, 3, 1, 2))?.contiguous()?)
+        self.conv_out.forward(&self.norm_out.forward_silu(&h)?)
     }
 
     /// Multiply-adds of one forward pass for one image of `height` x `width`.
@@ -190,32 +213,26 @@ impl Unet {
         Ok(())
     }
 
-    /// The activated embedding of time and class, `[B, time_width]`.
-    fn embed(&self, x: &Tensor, network_time: &[f64], condition: &Condition) -> Result<Tensor> {
+    /// The class labels, where the network takes them.
+    fn check_condition<'a>(
+        &self,
+        batch: usize,
+        condition: &'a Condition,
+    ) -> Result<Option<&'a [u32]>> {
         if condition.image.is_some() {
             return Err(Error::Input("this network takes no conditioning image".into()));
         }
-        let spec = TimeEmbedding {
-            width: self.config.block_out_channels[0],
-            flip_sin_to_cos: self.config.flip_sin_to_cos,
-            freq_shift: self.config.freq_shift,
-        };
-        let waves = ops::timestep_embedding(network_time, spec, x.dtype(), x.device())?;
-        let time = self.time2.forward(&ops::silu(&self.time1.forward(&waves)?)?)?;
-        let embedding = match (&self.classes, &condition.class, self.config.num_class_embeds) {
-            (None, None, _) => time,
-            (Some(table), Some(labels), Some(rows)) => {
-                check_labels(labels, network_time.len(), rows)?;
-                (time + table.forward(labels)?)?
+        match (self.config.num_class_embeds, &condition.class) {
+            (None, None) => Ok(None),
+            (None, Some(_)) => {
+                Err(Error::Input("class labels given, but the network has no classes".into()))
             }
-            (None, Some(_), _) => {
-                return Err(Error::Input(
-                    "class labels given, but the network has no classes".into(),
-                ));
+            (Some(_), None) => Err(Error::Input("the network needs a class label per row".into())),
+            (Some(rows), Some(labels)) => {
+                check_labels(labels, batch, rows)?;
+                Ok(Some(labels))
             }
-            _ => return Err(Error::Input("the network needs a class label per row".into())),
-        };
-        ops::silu(&embedding)
+        }
     }
 }
 

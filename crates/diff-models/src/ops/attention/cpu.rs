@@ -2,14 +2,17 @@
 //! stay in cache and are never kept. The gradient computes them anew.
 #![allow(unsafe_code)] // threads write disjoint parts of one buffer
 
+use super::rows;
 use crate::{
     error::Result,
-    ops::cpu::{
-        Left, Panels, Piece, Real, Rows, Shared, Target, Values, filled, slice, tensor,
-        with_scratch,
+    ops::{
+        cpu::{
+            Left, Panels, Piece, Real, Rows, Shared, Target, Values, filled, tensor, with_scratch,
+        },
+        graph::{self, Operation, Step},
     },
 };
-use candle_core::{CpuStorage, CustomOp3, DType, Layout, Shape, Tensor};
+use candle_core::Tensor;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -19,9 +22,10 @@ const MOST: usize = 16;
 const QUERIES: usize = 48;
 
 pub(super) fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize) -> Result<Tensor> {
-    let (batch, queries, channels) = q.dims3()?;
-    let op = Attention { batch, queries, keys: k.dim(1)?, heads, width: channels / heads };
-    Ok(q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, op)?)
+    let (batch, queries, channels) = rows(q)?;
+    let keys = rows(k)?.1;
+    let op = Attention { batch, queries, keys, heads, width: channels / heads };
+    graph::apply(op, &[q, k, v])
 }
 
 #[derive(Clone, Copy)]
@@ -34,61 +38,17 @@ struct Attention {
     width: usize,
 }
 
-impl CustomOp3 for Attention {
+impl Operation for Attention {
+    const KEEPS_OUTPUT: bool = true;
+
     fn name(&self) -> &'static str {
         "attention"
     }
 
-    fn cpu_fwd(
-        &self,
-        q: &CpuStorage,
-        lq: &Layout,
-        k: &CpuStorage,
-        lk: &Layout,
-        v: &CpuStorage,
-        lv: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let y = match q {
-            CpuStorage::F32(_) => {
-                CpuStorage::F32(self.forward::<f32>(slice(q, lq)?, slice(k, lk)?, slice(v, lv)?))
-            }
-            _ => CpuStorage::F64(self.forward::<f64>(slice(q, lq)?, slice(k, lk)?, slice(v, lv)?)),
-        };
-        Ok((y, lq.shape().clone()))
-    }
-
-    fn bwd(
-        &self,
-        q: &Tensor,
-        k: &Tensor,
-        v: &Tensor,
-        y: &Tensor,
-        dy: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        match q.dtype() {
-            DType::F32 => self.backward::<f32>([q, k, v], y, dy),
-            _ => self.backward::<f64>([q, k, v], y, dy),
-        }
-    }
-}
-
-impl Attention {
-    fn channels(&self) -> usize {
-        self.heads * self.width
-    }
-
-    /// Where head `head` of picture `image` starts in a tensor of `rows` rows a picture.
-    fn at(&self, image: usize, head: usize, rows: usize) -> usize {
-        image * rows * self.channels() + head * self.width
-    }
-
-    /// A head's rows as the right matrix of products over them.
-    fn rows<'a, T: Real>(&self, values: &'a [T], rows: usize) -> Rows<'a, T> {
-        Rows::new(values, (rows, self.width), self.channels())
-    }
-
-    fn forward<T: Real>(&self, q: &[T], k: &[T], v: &[T]) -> Vec<T> {
-        filled(q.len(), |out| {
+    fn forward<T: Real>(&self, of: &[Tensor]) -> candle_core::Result<Tensor> {
+        let (q, k): (&[T], &[T]) = (&Values::of(&of[0])?, &Values::of(&of[1])?);
+        let v: &[T] = &Values::of(&of[2])?;
+        let y = filled(q.len(), |out| {
             (0..self.batch * self.heads).into_par_iter().for_each(|piece| {
                 let (image, head) = (piece / self.heads, piece % self.heads);
                 let of_keys = self.at(image, head, self.keys);
@@ -112,7 +72,51 @@ impl Attention {
                     });
                 });
             });
-        })
+        });
+        tensor(y, of[0].shape().clone(), &of[0])
+    }
+
+    fn backward<T: Real>(&self, step: &Step) -> candle_core::Result<Vec<Option<Tensor>>> {
+        let [q, k, v] = step.inputs else {
+            candle_core::bail!("attention: expected queries, keys and values")
+        };
+        let (qs, ks, vs): (&[T], &[T], &[T]) = (&Values::of(q)?, &Values::of(k)?, &Values::of(v)?);
+        let (ys, dys): (&[T], &[T]) = (&Values::of(step.output()?)?, &Values::of(step.dy)?);
+        let mut gradients = [q, k, v].map(|x| vec![T::zero(); x.elem_count()]);
+        let [dq, dk, dv] = gradients.each_mut().map(|values| Shared::new(values));
+        (0..self.batch * self.heads).into_par_iter().for_each(|piece| {
+            let (image, head) = (piece / self.heads, piece % self.heads);
+            let (at, of_keys) =
+                (self.at(image, head, self.queries), self.at(image, head, self.keys));
+            // SAFETY: this head's rows are this piece's alone.
+            let targets = unsafe {
+                [
+                    Target::within(dq, at, self.channels()),
+                    Target::within(dk, of_keys, self.channels()),
+                    Target::within(dv, of_keys, self.channels()),
+                ]
+            };
+            let head = Head { q: &qs[at..], k: &ks[of_keys..], v: &vs[of_keys..] };
+            self.backward_head(head, &ys[at..], &dys[at..], targets);
+        });
+        let each = gradients.into_iter().zip([q, k, v]);
+        each.map(|(values, x)| tensor(values, x.shape().clone(), x).map(Some)).collect()
+    }
+}
+
+impl Attention {
+    fn channels(&self) -> usize {
+        self.heads * self.width
+    }
+
+    /// Where head `head` of picture `image` starts in a tensor of `rows` rows a picture.
+    fn at(&self, image: usize, head: usize, rows: usize) -> usize {
+        image * rows * self.channels() + head * self.width
+    }
+
+    /// A head's rows as the right matrix of products over them.
+    fn rows<'a, T: Real>(&self, values: &'a [T], rows: usize) -> Rows<'a, T> {
+        Rows::new(values, (rows, self.width), self.channels())
     }
 
     /// A head's rows as the right matrix of products over its width: [d, M].
@@ -130,42 +134,6 @@ impl Attention {
         });
         let scale = T::from_f64((self.width as f64).powf(-0.5));
         T::run(Softmax { rows: out, length: self.keys, scale });
-    }
-
-    #[allow(clippy::type_complexity)] // the signature of candle's trait
-    fn backward<T: Real>(
-        &self,
-        inputs: [&Tensor; 3],
-        y: &Tensor,
-        dy: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let dy = dy.contiguous()?;
-        let [q, k, v] = inputs;
-        let (qs, ks, vs): (&[T], &[T], &[T]) = (&Values::of(q)?, &Values::of(k)?, &Values::of(v)?);
-        let (ys, dys): (&[T], &[T]) = (&Values::of(y)?, &Values::of(&dy)?);
-        let mut gradients = inputs.map(|x| vec![T::zero(); x.elem_count()]);
-        let [dq, dk, dv] = gradients.each_mut().map(|values| Shared::new(values));
-        (0..self.batch * self.heads).into_par_iter().for_each(|piece| {
-            let (image, head) = (piece / self.heads, piece % self.heads);
-            let (at, of_keys) =
-                (self.at(image, head, self.queries), self.at(image, head, self.keys));
-            // SAFETY: this head's rows are this piece's alone.
-            let targets = unsafe {
-                [
-                    Target::within(dq, at, self.channels()),
-                    Target::within(dk, of_keys, self.channels()),
-                    Target::within(dv, of_keys, self.channels()),
-                ]
-            };
-            let head = Head { q: &qs[at..], k: &ks[of_keys..], v: &vs[of_keys..] };
-            self.backward_head(head, &ys[at..], &dys[at..], targets);
-        });
-        let [dq, dk, dv] = gradients;
-        Ok((
-            Some(tensor(dq, q.shape().clone(), q)?),
-            Some(tensor(dk, k.shape().clone(), k)?),
-            Some(tensor(dv, v.shape().clone(), v)?),
-        ))
     }
 
     /// With P the weights: dv = P' dy, dS = P (dy v' - rowsum(dy y)) / sqrt(d), dq = dS k,

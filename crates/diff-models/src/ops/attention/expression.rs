@@ -1,20 +1,21 @@
 //! Attention as a plain candle expression: the oracle of the fast paths, which also serves devices
 //! that have none.
 
+use super::rows;
 use crate::error::Result;
 use candle_core::{D, Tensor};
 
 pub(super) fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize) -> Result<Tensor> {
-    let (batch, tokens, channels) = q.dims3()?;
+    let (batch, tokens, channels) = rows(q)?;
     let width = channels / heads;
     let split = |x: &Tensor| -> Result<Tensor> {
-        let x = x.reshape((batch, x.dim(1)?, heads, width))?.transpose(1, 2)?.contiguous()?;
+        let x = x.reshape((batch, rows(x)?.1, heads, width))?.transpose(1, 2)?.contiguous()?;
         Ok(x.reshape((batch * heads, x.dim(2)?, width))?)
     };
     let scaled = (split(q)? * (width as f64).powf(-0.5))?;
     let weights = softmax(&scaled.matmul(&split(k)?.t()?)?)?;
     let mixed = weights.matmul(&split(v)?)?.reshape((batch, heads, tokens, width))?;
-    Ok(mixed.transpose(1, 2)?.contiguous()?.reshape((batch, tokens, channels))?)
+    Ok(mixed.transpose(1, 2)?.contiguous()?.reshape(q.shape())?)
 }
 
 /// exp(x) / sum exp(x) over the last dimension.

@@ -12,22 +12,15 @@ use candle_core::Tensor;
 /// softmax(q k^T / sqrt(d)) v with `heads` heads of width d = C / heads.
 ///
 /// `q` is `[B, N, C]`, `k` and `v` are `[B, M, C]`; the result is `[B, N, C]`. Head h owns channels
-/// h d .. (h + 1) d.
+/// h d .. (h + 1) d. Rows may also be the pixels of maps, `[B, H, W, C]`.
 ///
 /// # Errors
 /// When the shapes do not fit or C does not split into `heads`.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize) -> Result<Tensor> {
-    let (batch, _, channels) = q.dims3()?;
-    if k.dims() != v.dims() || k.dims3()?.0 != batch || k.dims3()?.2 != channels {
+    let (batch, _, channels) = rows(q)?;
+    let of_keys = rows(k)?;
+    if k.dims() != v.dims() || (of_keys.0, of_keys.2) != (batch, channels) {
         return Err(mismatch("attention", q, "keys and values", k));
-    }
-    if [k.dtype(), v.dtype()] != [q.dtype(); 2] {
-        return Err(Error::Input(format!(
-            "attention: queries {:?}, keys {:?}, values {:?}: expected one number type",
-            q.dtype(),
-            k.dtype(),
-            v.dtype()
-        )));
     }
     if heads == 0 || channels % heads != 0 {
         return Err(Error::Input(format!(
@@ -37,6 +30,18 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize) -> Result<Ten
     match q.device().is_cpu() && q.elem_count() > 0 && k.elem_count() > 0 {
         true => cpu::attention(q, k, v, heads),
         false => expression::attention(q, k, v, heads),
+    }
+}
+
+/// Batch, rows and channels.
+fn rows(x: &Tensor) -> Result<(usize, usize, usize)> {
+    match *x.dims() {
+        [batch, rows, channels] => Ok((batch, rows, channels)),
+        [batch, height, width, channels] => Ok((batch, height * width, channels)),
+        _ => Err(Error::Input(format!(
+            "attention: expected [B, N, C] or [B, H, W, C], got {:?}",
+            x.dims()
+        ))),
     }
 }
 

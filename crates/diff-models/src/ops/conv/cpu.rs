@@ -1,29 +1,22 @@
 //! Convolution on the CPU: which algorithm serves, and its gradients.
 
 use super::{Algorithm, Sizes, direct, winograd};
-use crate::{
-    error::Result,
-    ops::{
-        Prepared,
-        cpu::{Forward, Panels, Real, Values, channel_sums, tensor},
-    },
+use crate::ops::{
+    Prepared,
+    cpu::{Panels, Real, Values, channel_sums, tensor},
+    graph::{Operation, Step},
 };
-use candle_core::{CpuStorage, CustomOp3, DType, Layout, Shape, Tensor};
+use candle_core::Tensor;
 use rayon::prelude::*;
 use std::sync::Arc;
 
+/// Inputs: picture, weight, bias, and perhaps a shift, and perhaps a residual.
 pub(super) struct Conv2d {
     pub(super) sizes: Sizes,
     pub(super) algorithm: Algorithm,
     pub(super) prepared: Option<Arc<Prepared>>,
-    pub(super) residual: Option<Tensor>,
-}
-
-impl Conv2d {
-    pub(super) fn apply(self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-        let (x, weight, bias) = (x.contiguous()?, weight.contiguous()?, bias.contiguous()?);
-        Ok(x.apply_op3(&weight, &bias, self)?)
-    }
+    /// Whether there is a shift.
+    pub(super) shifted: bool,
 }
 
 /// Weights in the form in which an algorithm reads them.
@@ -44,78 +37,45 @@ impl<T: Real> Weights<T> {
     }
 }
 
-impl CustomOp3 for Conv2d {
+impl Operation for Conv2d {
     fn name(&self) -> &'static str {
         "conv2d"
     }
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        lx: &Layout,
-        weight: &CpuStorage,
-        lw: &Layout,
-        bias: &CpuStorage,
-        lb: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let Sizes { batch, out_image: (rows, columns), outputs, .. } = self.sizes;
-        let y = self.on_storage((x, lx), (weight, lw), (bias, lb))?;
-        Ok((y, Shape::from((batch, rows, columns, outputs))))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        _y: &Tensor,
-        dy: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        match x.dtype() {
-            DType::F32 => self.backward::<f32>(x, weight, bias, dy),
-            _ => self.backward::<f64>(x, weight, bias, dy),
-        }
-    }
-}
-
-impl Forward for Conv2d {
-    fn forward<T: Real>(&self, x: &[T], weight: &[T], bias: &[T]) -> candle_core::Result<Vec<T>> {
+    fn forward<T: Real>(&self, of: &[Tensor]) -> candle_core::Result<Tensor> {
         let sizes = &self.sizes;
-        let residual = self.residual.as_ref().map(Values::<T>::of).transpose()?;
+        let (x, weight): (&[T], &[T]) = (&Values::of(&of[0])?, &Values::of(&of[1])?);
+        let bias = self.bias::<T>(of)?;
+        let residual = of.get(3 + usize::from(self.shifted)).map(Values::<T>::of).transpose()?;
         let residual = residual.as_deref();
         let make = || Weights::new(weight, sizes, self.algorithm);
         let run = |weights: &Weights<T>| match weights {
-            Weights::Direct(panels) => direct::forward(sizes, x, panels, bias, residual),
+            Weights::Direct(panels) => direct::forward(sizes, x, panels, &bias, residual),
             Weights::Winograd(plan, weights) => {
-                winograd::forward(sizes, *plan, x, weights, bias, residual)
+                winograd::forward(sizes, *plan, x, weights, &bias, residual)
             }
         };
-        match &self.prepared {
-            None => Ok(run(&make())),
-            Some(prepared) => prepared.with(make, run),
-        }
+        let y = match &self.prepared {
+            None => run(&make()),
+            Some(prepared) => prepared.with(make, run)?,
+        };
+        let (rows, columns) = sizes.out_image;
+        tensor(y, (sizes.batch, rows, columns, sizes.outputs), &of[0])
     }
-}
 
-impl Conv2d {
-    #[allow(clippy::type_complexity)] // the signature of candle's trait
-    fn backward<T: Real>(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        dy: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+    fn backward<T: Real>(&self, step: &Step) -> candle_core::Result<Vec<Option<Tensor>>> {
         let sizes = &self.sizes;
-        let dy = dy.contiguous()?;
+        let [x, weight, ..] = step.inputs else {
+            candle_core::bail!("conv2d: expected a picture and a weight")
+        };
         let (xs, ws): (&[T], &[T]) = (&Values::of(x)?, &Values::of(weight)?);
-        let dys: &[T] = &Values::of(&dy)?;
+        let dys: &[T] = &Values::of(step.dy)?;
         let plan = sizes.winograd(self.algorithm);
-        let dw = match plan {
+        let dw = step.wanted[1].then(|| match plan {
             None => direct::weight_gradient(sizes, xs, dys),
             Some(plan) => winograd::weight_gradient(sizes, plan, xs, dys),
-        };
-        let dx = x.track_op().then(|| match plan {
+        });
+        let dx = step.wanted[0].then(|| match plan {
             None => direct::input_gradient(sizes, ws, dys),
             Some(plan) => {
                 let turned = sizes.turned();
@@ -124,21 +84,43 @@ impl Conv2d {
                 winograd::forward(&turned, plan, dys, &weights, &[], None)
             }
         });
-        let per_image = dys.len() / sizes.batch;
-        let sums: Vec<Vec<f64>> =
-            dys.par_chunks(per_image).map(|dy| channel_sums(dy, sizes.outputs, |v, _| v)).collect();
-        let narrowed = |sums: &[f64]| sums.iter().map(|v| T::from_f64(*v)).collect::<Vec<T>>();
-        let db = match bias.rank() {
-            1 => narrowed(&sums.iter().fold(vec![0.0; sizes.outputs], |mut total, sums| {
-                total.iter_mut().zip(sums).for_each(|(total, v)| *total += v);
-                total
-            })),
-            _ => sums.iter().flat_map(|sums| narrowed(sums)).collect(),
+        let (db, shifts) = self.bias_gradients(dys);
+        let of = |values: Option<Vec<T>>, input: usize| {
+            let shape = step.inputs[input].shape();
+            values.map(|values| tensor(values, shape.clone(), x)).transpose()
         };
-        Ok((
-            dx.map(|dx| tensor(dx, x.shape().clone(), x)).transpose()?,
-            Some(tensor(dw, weight.shape().clone(), x)?),
-            Some(tensor(db, bias.shape().clone(), x)?),
-        ))
+        let mut gradients = vec![of(dx, 0)?, of(dw, 1)?, of(Some(db), 2)?];
+        if self.shifted {
+            gradients.push(of(Some(shifts), 3)?);
+        }
+        gradients.push(Some(step.dy.clone()));
+        Ok(gradients)
+    }
+}
+
+impl Conv2d {
+    /// `[O]`, or `[B, O]` where there is a shift.
+    fn bias<T: Real>(&self, of: &[Tensor]) -> candle_core::Result<Vec<T>> {
+        let bias: &[T] = &Values::of(&of[2])?;
+        if !self.shifted {
+            return Ok(bias.to_vec());
+        }
+        let shift: &[T] = &Values::of(&of[3])?;
+        let rows = shift.chunks_exact(bias.len());
+        Ok(rows.flat_map(|row| row.iter().zip(bias).map(|(s, b)| *s + *b)).collect())
+    }
+
+    /// Of the bias, `[O]`, and of the shift, `[B, O]`: sums of `dy` over all pixels of all pictures,
+    /// and of each.
+    fn bias_gradients<T: Real>(&self, dy: &[T]) -> (Vec<T>, Vec<T>) {
+        let outputs = self.sizes.outputs;
+        let pictures = dy.par_chunks(dy.len() / self.sizes.batch);
+        let sums: Vec<Vec<f64>> = pictures.map(|dy| channel_sums(dy, outputs, |v, _| v)).collect();
+        let mut total = vec![0.0; outputs];
+        for sums in &sums {
+            total.iter_mut().zip(sums).for_each(|(total, v)| *total += v);
+        }
+        let narrowed = |sums: &[f64]| sums.iter().map(|v| T::from_f64(*v)).collect::<Vec<T>>();
+        (narrowed(&total), sums.iter().flat_map(|sums| narrowed(sums)).collect())
     }
 }

@@ -2,11 +2,17 @@
 //! directions run on the matrix kernel. It is the oracle of the fast paths, and serves devices that
 //! have none.
 
-use super::{ConvGeometry, Sizes};
+use super::{ConvGeometry, Extra, Sizes};
 use crate::error::Result;
 use candle_core::Tensor;
 
-pub(super) fn conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor, sizes: Sizes) -> Result<Tensor> {
+pub(super) fn conv2d(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    extra: Extra,
+    sizes: Sizes,
+) -> Result<Tensor> {
     let Sizes { batch, inputs, outputs, kernel, geometry, out_image: (rows, columns), .. } = sizes;
     let windows = match sizes.is_pointwise() {
         true => x.clone(),
@@ -16,8 +22,15 @@ pub(super) fn conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor, sizes: Sizes) -
     let windows = windows.reshape((batch * rows * columns, k))?;
     let matrix = weight.permute((2, 3, 1, 0))?.contiguous()?.reshape((k, outputs))?;
     let y = windows.matmul(&matrix)?.reshape((batch, rows * columns, outputs))?;
-    let bias = if bias.rank() == 2 { bias.unsqueeze(1)? } else { bias.clone() };
-    Ok(y.broadcast_add(&bias)?.reshape((batch, rows, columns, outputs))?)
+    let y = match extra.shift {
+        None => y.broadcast_add(bias)?,
+        Some(shift) => y.broadcast_add(&shift.broadcast_add(bias)?.unsqueeze(1)?)?,
+    };
+    let y = y.reshape((batch, rows, columns, outputs))?;
+    Ok(match extra.residual {
+        None => y,
+        Some(residual) => (y + residual)?,
+    })
 }
 
 /// All windows: `[B, rows, columns, kh * kw * C]`, taps in row-major order.

@@ -5,7 +5,7 @@ mod direct;
 mod expression;
 mod winograd;
 
-use super::{Prepared, add, bhwc, linear::Affine, mismatch};
+use super::{Prepared, bhwc, graph, linear::Affine, mismatch};
 use crate::error::{Error, Result};
 use candle_core::Tensor;
 use std::sync::{
@@ -107,16 +107,8 @@ impl Sizes {
         if inputs != expected {
             return Err(mismatch("conv2d", x, "weight", weight));
         }
-        if bias.dims() != [outputs] && bias.dims() != [batch, outputs] {
+        if bias.dims() != [outputs] {
             return Err(mismatch("conv2d", weight, "bias", bias));
-        }
-        if [weight.dtype(), bias.dtype()] != [x.dtype(); 2] {
-            return Err(Error::Input(format!(
-                "conv2d: image {:?}, weight {:?}, bias {:?}: expected one number type",
-                x.dtype(),
-                weight.dtype(),
-                bias.dtype()
-            )));
         }
         match (geometry.outputs(height, kh), geometry.outputs(width, kw)) {
             (Some(rows), Some(columns)) => Ok(Sizes {
@@ -177,8 +169,7 @@ impl Convolution {
     }
 
     /// Cross-correlation of `x` `[B, H, W, I]` with `weight` `[O, I, kh, kw]` (as checkpoints store
-    /// it) plus `bias` `[O]`, or `[B, O]`: one a picture, plus `residual` `[B, H', W', O]`; the
-    /// result is `[B, H', W', O]`.
+    /// it) plus `bias` `[O]` and what there is in `extra`; the result is `[B, H', W', O]`.
     ///
     /// # Errors
     /// When the shapes do not fit together or no window fits.
@@ -187,34 +178,47 @@ impl Convolution {
         x: &Tensor,
         weight: &Tensor,
         bias: &Tensor,
-        residual: Option<&Tensor>,
+        extra: Extra,
     ) -> Result<Tensor> {
         let sizes = Sizes::new(x, weight, bias, self.geometry)?;
-        if let Some(residual) = residual {
-            let (rows, columns) = sizes.out_image;
-            if residual.dims() != [sizes.batch, rows, columns, sizes.outputs] {
-                return Err(mismatch("conv2d", x, "residual", residual));
+        let (rows, columns) = sizes.out_image;
+        let (batch, outputs) = (sizes.batch, sizes.outputs);
+        let shapes: [(_, _, &[usize]); 2] = [
+            ("shift", extra.shift, &[batch, outputs]),
+            ("residual", extra.residual, &[batch, rows, columns, outputs]),
+        ];
+        for (name, tensor, shape) in shapes {
+            if let Some(tensor) = tensor
+                && tensor.dims() != shape
+            {
+                return Err(mismatch("conv2d", x, name, tensor));
             }
-            // One operation may have three inputs that gradients flow to, not four.
-            let tracked = [x, weight, bias, residual].iter().any(|t| t.track_op());
-            if tracked || !x.device().is_cpu() || sizes.batch == 0 {
-                return add(&self.apply(x, weight, bias, None)?, residual);
-            }
         }
-        if !x.device().is_cpu() || sizes.batch == 0 {
-            return expression::conv2d(x, weight, bias, sizes);
+        if !x.device().is_cpu() || batch == 0 {
+            return expression::conv2d(x, weight, bias, extra, sizes);
         }
-        if sizes.is_pointwise() && bias.rank() == 1 {
-            let matrix = weight.reshape((sizes.outputs, sizes.inputs))?;
-            return Affine::new(self.prepared.clone()).apply(x, &matrix, bias, residual);
+        if sizes.is_pointwise() && extra.shift.is_none() {
+            return Affine::new(self.prepared.clone()).apply(x, weight, bias, extra.residual);
         }
-        let residual = residual.map(Tensor::contiguous).transpose()?;
-        let (algorithm, prepared) = (self.algorithm, self.prepared.clone());
-        cpu::Conv2d { sizes, algorithm, prepared, residual }.apply(x, weight, bias)
+        let prepared = self.prepared.clone();
+        let shifted = extra.shift.is_some();
+        let op = cpu::Conv2d { sizes, algorithm: self.algorithm, prepared, shifted };
+        let given = [Some(x), Some(weight), Some(bias), extra.shift, extra.residual];
+        let given: Vec<&Tensor> = given.into_iter().flatten().collect();
+        graph::apply(op, &given)
     }
 }
 
-/// [`Convolution::apply`] by the default algorithm, without a residual.
+/// What a convolution may add to its result.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Extra<'a> {
+    /// A second bias for every picture, `[B, O]`.
+    pub shift: Option<&'a Tensor>,
+    /// A map of the result's shape.
+    pub residual: Option<&'a Tensor>,
+}
+
+/// [`Convolution::apply`] by the fast algorithm, of nothing extra.
 ///
 /// # Errors
 /// When the shapes do not fit together or no window fits.
@@ -224,7 +228,7 @@ pub fn conv2d(
     bias: &Tensor,
     geometry: ConvGeometry,
 ) -> Result<Tensor> {
-    Convolution::new(geometry, Algorithm::Fast).apply(x, weight, bias, None)
+    Convolution::new(geometry, Algorithm::Fast).apply(x, weight, bias, Extra::default())
 }
 
 #[cfg(test)]
@@ -239,16 +243,13 @@ mod tests {
     }
 
     /// Output and gradients of sum(out^2).
-    fn run(
-        op: impl Fn(&Tensor, &Tensor, &Tensor) -> Result<Tensor>,
-        inputs: &[Tensor; 3],
-    ) -> [Vec<f64>; 4] {
-        let vars = inputs.each_ref().map(|x| Var::from_tensor(x).unwrap());
-        let out = op(&vars[0], &vars[1], &vars[2]).unwrap();
+    fn run(op: impl Fn(&[Var]) -> Result<Tensor>, inputs: &[Tensor]) -> Vec<Vec<f64>> {
+        let vars: Vec<Var> = inputs.iter().map(|x| Var::from_tensor(x).unwrap()).collect();
+        let out = op(&vars).unwrap();
         let grads = out.sqr().unwrap().sum_all().unwrap().backward().unwrap();
         let flat = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f64>().unwrap();
-        let grad = |i: usize| flat(grads.get(&vars[i]).unwrap());
-        [flat(&out), grad(0), grad(1), grad(2)]
+        let all = vars.iter().map(|var| flat(grads.get(var).unwrap()));
+        all.chain([flat(&out)]).collect()
     }
 
     #[test]
@@ -275,23 +276,36 @@ mod tests {
         ];
         for (batch, (height, width), (inputs, outputs)) in shapes {
             for (kernel, geometry) in cases {
-                for (bias, algorithm) in
-                    [(vec![outputs], Algorithm::Fast), (vec![batch, outputs], Algorithm::Exact)]
-                {
-                    let tensors = [
+                for (extra, algorithm) in [(false, Algorithm::Fast), (true, Algorithm::Exact)] {
+                    let rows = geometry.outputs(height, kernel).unwrap();
+                    let columns = geometry.outputs(width, kernel).unwrap();
+                    let mut tensors = vec![
                         wave(&[batch, height, width, inputs], 0.7),
                         wave(&[outputs, inputs, kernel, kernel], 0.3),
-                        wave(&bias, 0.9),
+                        wave(&[outputs], 0.9),
                     ];
+                    if extra {
+                        tensors.push(wave(&[batch, outputs], 0.21));
+                        tensors.push(wave(&[batch, rows, columns, outputs], 0.11));
+                    }
+                    let extra = |x: &[Var]| -> [Option<Tensor>; 2] {
+                        [3, 4].map(|i| x.get(i).map(|x| x.as_tensor().clone()))
+                    };
                     let convolution = Convolution::new(geometry, algorithm);
-                    let fast = run(|x, w, b| convolution.apply(x, w, b, None), &tensors);
-                    let plain = run(
-                        |x, w, b| expression::conv2d(x, w, b, Sizes::new(x, w, b, geometry)?),
-                        &tensors,
-                    );
-                    for (fast, plain) in fast.iter().zip(&plain) {
+                    let fast = |x: &[Var]| {
+                        let [shift, residual] = extra(x);
+                        let extra = Extra { shift: shift.as_ref(), residual: residual.as_ref() };
+                        convolution.apply(&x[0], &x[1], &x[2], extra)
+                    };
+                    let plain = |x: &[Var]| {
+                        let [shift, residual] = extra(x);
+                        let extra = Extra { shift: shift.as_ref(), residual: residual.as_ref() };
+                        let sizes = Sizes::new(&x[0], &x[1], &x[2], geometry)?;
+                        expression::conv2d(&x[0], &x[1], &x[2], extra, sizes)
+                    };
+                    for (fast, plain) in run(fast, &tensors).iter().zip(run(plain, &tensors)) {
                         let scale = plain.iter().fold(0f64, |most, v| most.max(v.abs()));
-                        let worst = fast.iter().zip(plain).map(|(a, b)| (a - b).abs());
+                        let worst = fast.iter().zip(&plain).map(|(a, b)| (a - b).abs());
                         let worst = worst.fold(0.0, f64::max);
                         assert!(worst < 1e-12 * scale, "{worst} {tensors:?} {geometry:?}");
                     }
@@ -301,22 +315,21 @@ mod tests {
     }
 
     #[test]
-    fn a_residual_is_added_with_and_without_gradients() {
+    fn kept_weights_change_nothing() {
         let tensors = [wave(&[2, 6, 5, 17], 0.7), wave(&[18, 17, 3, 3], 0.3), wave(&[18], 0.9)];
-        let residual = wave(&[2, 6, 5, 18], 0.11);
+        let (residual, shift) = (wave(&[2, 6, 5, 18], 0.11), wave(&[2, 18], 0.21));
+        let extra = Extra { shift: Some(&shift), residual: Some(&residual) };
         let [x, w, b] = &tensors;
         for algorithm in [Algorithm::Fast, Algorithm::Exact] {
-            let prepared = Some(Prepared::new());
-            let frozen = Convolution { geometry: ConvGeometry::same(3), algorithm, prepared };
-            let alone = frozen.apply(x, w, b, None).unwrap();
-            let expected = (alone + &residual).unwrap();
-            let fused = frozen.apply(x, w, b, Some(&residual)).unwrap();
-            let traced = Var::from_tensor(&residual).unwrap();
-            let traced = frozen.apply(x, w, b, Some(&traced)).unwrap();
-            for found in [fused, traced] {
-                let worst = (found - &expected).unwrap().abs().unwrap().max_all().unwrap();
-                assert!(worst.to_scalar::<f64>().unwrap() < 1e-13);
-            }
+            let plain = Convolution::new(ConvGeometry::same(3), algorithm);
+            let frozen = Convolution { prepared: Some(Prepared::new()), ..plain.clone() };
+            let values = |convolution: &Convolution| {
+                let y = convolution.apply(x, w, b, extra).unwrap();
+                y.flatten_all().unwrap().to_vec1::<f64>().unwrap()
+            };
+            let expected = values(&plain);
+            assert_eq!(values(&frozen), expected);
+            assert_eq!(values(&frozen), expected);
         }
     }
 

@@ -57,33 +57,6 @@ impl<T: Real> Deref for Values<'_, T> {
     }
 }
 
-/// The forward pass of an operation on a tensor and its weight and bias, in f32 or f64.
-pub(super) trait Forward {
-    /// The result, row-major.
-    fn forward<T: Real>(&self, x: &[T], weight: &[T], bias: &[T]) -> Result<Vec<T>>;
-
-    /// [`Forward::forward`] on candle's storages, which must be contiguous and of one type.
-    fn on_storage(
-        &self,
-        (x, lx): (&CpuStorage, &Layout),
-        (weight, lw): (&CpuStorage, &Layout),
-        (bias, lb): (&CpuStorage, &Layout),
-    ) -> Result<CpuStorage> {
-        Ok(match x {
-            CpuStorage::F32(_) => CpuStorage::F32(self.forward(
-                slice(x, lx)?,
-                slice(weight, lw)?,
-                slice(bias, lb)?,
-            )?),
-            _ => CpuStorage::F64(self.forward(
-                slice(x, lx)?,
-                slice(weight, lw)?,
-                slice(bias, lb)?,
-            )?),
-        })
-    }
-}
-
 /// The values of a contiguous tensor.
 pub(super) fn slice<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
     let values = storage.as_slice::<T>()?;

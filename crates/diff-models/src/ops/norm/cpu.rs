@@ -10,10 +10,11 @@ use crate::{
     error::Result,
     ops::{
         Prepared,
-        cpu::{Forward, Real, Shared, Values, filled, tensor},
+        cpu::{Real, Shared, Values, filled, tensor},
+        graph::{self, Operation, Step},
     },
 };
-use candle_core::{CpuStorage, CustomOp3, DType, Layout, Shape, Tensor, WithDType};
+use candle_core::{Tensor, WithDType};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -24,12 +25,12 @@ pub(super) fn group_norm(
     spec: GroupNormSpec,
     silu: bool,
 ) -> Result<Tensor> {
-    let (x, weight, bias) = (x.contiguous()?, weight.contiguous()?, bias.contiguous()?);
     let sample = x.elem_count() / x.dim(0)?;
     let op = GroupNorm { sample, channels: weight.dim(0)?, spec, silu, kept: Prepared::new() };
-    Ok(x.apply_op3(&weight, &bias, op)?)
+    graph::apply(op, &[x, weight, bias])
 }
 
+/// Inputs: maps, weight, bias.
 struct GroupNorm {
     /// Values of one sample.
     sample: usize,
@@ -44,39 +45,6 @@ struct GroupNorm {
 struct Statistics<T> {
     mean: Vec<T>,
     scale: Vec<T>,
-}
-
-impl CustomOp3 for GroupNorm {
-    fn name(&self) -> &'static str {
-        "group_norm"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        lx: &Layout,
-        weight: &CpuStorage,
-        lw: &Layout,
-        bias: &CpuStorage,
-        lb: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let y = self.on_storage((x, lx), (weight, lw), (bias, lb))?;
-        Ok((y, lx.shape().clone()))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        _y: &Tensor,
-        dy: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        match x.dtype() {
-            DType::F32 => self.backward::<f32>(x, weight, bias, dy),
-            _ => self.backward::<f64>(x, weight, bias, dy),
-        }
-    }
 }
 
 /// Some neighbouring channels of one picture.
@@ -100,8 +68,14 @@ impl Piece {
     }
 }
 
-impl Forward for GroupNorm {
-    fn forward<T: Real>(&self, x: &[T], weight: &[T], bias: &[T]) -> candle_core::Result<Vec<T>> {
+impl Operation for GroupNorm {
+    fn name(&self) -> &'static str {
+        "group_norm"
+    }
+
+    fn forward<T: Real>(&self, of: &[Tensor]) -> candle_core::Result<Tensor> {
+        let x: &[T] = &Values::of(&of[0])?;
+        let (weight, bias): (&[T], &[T]) = (&Values::of(&of[1])?, &Values::of(&of[2])?);
         let total = x.len() / self.sample * self.channels;
         let (mut mean, mut scale) = (vec![T::zero(); total], vec![T::zero(); total]);
         let kept = (Shared::new(&mut mean), Shared::new(&mut scale));
@@ -117,7 +91,42 @@ impl Forward for GroupNorm {
                 self.run(piece, pass, Default::default());
             });
         });
-        self.kept.with(|| Statistics { mean, scale }, |_| y)
+        self.kept.with(|| Statistics { mean, scale }, |_| ())?;
+        tensor(y, of[0].shape().clone(), &of[0])
+    }
+
+    fn backward<T: Real>(&self, step: &Step) -> candle_core::Result<Vec<Option<Tensor>>> {
+        let [x, weight, bias] = step.inputs else {
+            candle_core::bail!("group_norm: expected maps, weight and bias")
+        };
+        let (w, b): (&[T], &[T]) = (&Values::of(weight)?, &Values::of(bias)?);
+        let (xs, dys): (&[T], &[T]) = (&Values::of(x)?, &Values::of(step.dy)?);
+        let total = xs.len() / self.sample * self.channels;
+        let (mut dws, mut dbs) = (vec![0.0; total], vec![0.0; total]);
+        let sums = (Shared::new(&mut dws), Shared::new(&mut dbs));
+        let none = || Statistics { mean: Vec::new(), scale: Vec::new() };
+        let dx = self.kept.with(none, |kept: &Statistics<T>| {
+            filled(xs.len(), |dx| {
+                self.pieces(xs.len()).into_par_iter().for_each(|piece| {
+                    let rows = piece.rows(self.channels);
+                    // SAFETY: these channels are this piece's alone.
+                    let sums = unsafe { (sums.0.part(rows.clone()), sums.1.part(rows.clone())) };
+                    let statistics = (&kept.mean[rows.clone()], &kept.scale[rows]);
+                    let affine = (piece.of(w), piece.of(b));
+                    self.backward_piece((xs, dys, dx), piece, statistics, affine, sums);
+                });
+            })
+        })?;
+        let over_batch = |sums: &[f64]| -> candle_core::Result<Tensor> {
+            let mut total = vec![0.0; self.channels];
+            for sums in sums.chunks_exact(self.channels) {
+                total.iter_mut().zip(sums).for_each(|(total, v)| *total += *v);
+            }
+            let total: Vec<T> = total.into_iter().map(T::from_f64).collect();
+            tensor(total, self.channels, x)
+        };
+        let dx = tensor(dx, x.shape().clone(), x)?;
+        Ok(vec![Some(dx), Some(over_batch(&dws)?), Some(over_batch(&dbs)?)])
     }
 }
 
@@ -172,45 +181,6 @@ impl GroupNorm {
         self.run(piece, Pass::Squares { x, mean }, [&mut sums, &mut []]);
         let deviation = |v: f64| 1.0 / (v + self.spec.eps).sqrt();
         scale.copy_from_slice(&self.over_groups(sums.drain(..), deviation));
-    }
-
-    #[allow(clippy::type_complexity)] // the signature of candle's trait
-    fn backward<T: Real>(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        dy: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let dy = dy.contiguous()?;
-        let (w, b): (&[T], &[T]) = (&Values::of(weight)?, &Values::of(bias)?);
-        let (xs, dys): (&[T], &[T]) = (&Values::of(x)?, &Values::of(&dy)?);
-        let total = xs.len() / self.sample * self.channels;
-        let (mut dws, mut dbs) = (vec![0.0; total], vec![0.0; total]);
-        let sums = (Shared::new(&mut dws), Shared::new(&mut dbs));
-        let none = || Statistics { mean: Vec::new(), scale: Vec::new() };
-        let dx = self.kept.with(none, |kept: &Statistics<T>| {
-            filled(xs.len(), |dx| {
-                self.pieces(xs.len()).into_par_iter().for_each(|piece| {
-                    let rows = piece.rows(self.channels);
-                    // SAFETY: these channels are this piece's alone.
-                    let sums = unsafe { (sums.0.part(rows.clone()), sums.1.part(rows.clone())) };
-                    let statistics = (&kept.mean[rows.clone()], &kept.scale[rows]);
-                    let affine = (piece.of(w), piece.of(b));
-                    self.backward_piece((xs, dys, dx), piece, statistics, affine, sums);
-                });
-            })
-        })?;
-        let over_batch = |sums: &[f64]| -> candle_core::Result<Tensor> {
-            let mut total = vec![0.0; self.channels];
-            for sums in sums.chunks_exact(self.channels) {
-                total.iter_mut().zip(sums).for_each(|(total, v)| *total += *v);
-            }
-            let total: Vec<T> = total.into_iter().map(T::from_f64).collect();
-            tensor(total, self.channels, x)
-        };
-        let dx = tensor(dx, x.shape().clone(), x)?;
-        Ok((Some(dx), Some(over_batch(&dws)?), Some(over_batch(&dbs)?)))
     }
 
     /// With n the normalised value and z = w n + b, y = z or silu(z): dw and db of one picture, and
