@@ -1,4 +1,5 @@
 //! Dropout from addressed randomness.
+#![allow(clippy::needless_range_loop)] // vectors in plain loops, see `cpu::product`
 
 use super::{
     cpu::{Lanes, Real, Values, pieces, tensor},
@@ -7,6 +8,7 @@ use super::{
 use crate::{Context, error::Result};
 use candle_core::Tensor;
 use diff_core::rng::{Address, unit};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 /// Zeroes each element of `x` `[B, ...]` with probability `p` while training and scales the rest by
@@ -30,10 +32,8 @@ pub fn dropout(x: &Tensor, p: f64, context: &Context, layer: u16) -> Result<Tens
 
 /// For every element of `[B, ...]`, 1 where it is kept and 0 where it is not.
 fn mask(shape: &[usize], p: f64, address: Address) -> Vec<u8> {
-    // Elements of a piece of work, and of what is drawn at once.
+    // Elements of a piece of work.
     const PIECE: usize = 8192;
-    const GROUP: usize = 4 * LANES;
-    const LANES: usize = 16;
     // An element is kept if its number is at least p: from which upper 24 bits on?
     let least = (0..24).rev().fold(0, |low, bit| {
         let next = low | (1 << bit);
@@ -45,25 +45,38 @@ fn mask(shape: &[usize], p: f64, address: Address) -> Vec<u8> {
     rows.for_each(|(row, mask)| {
         let address = address.index(address.index + row as u64);
         mask.par_chunks_mut(PIECE).enumerate().for_each(|(piece, mask)| {
-            f32::run(
-                #[inline(always)]
-                || {
-                    for (group, mask) in mask.chunks_mut(GROUP).enumerate() {
-                        let first = piece * (PIECE / 4) + group * LANES;
-                        let words = address.blocks::<LANES>(first as u32);
-                        let mut kept = [0u8; GROUP];
-                        for n in 0..LANES {
-                            for i in 0..4 {
-                                kept[4 * n + i] = u8::from(words[i][n] >> 8 >= least);
-                            }
-                        }
-                        mask.copy_from_slice(&kept[..mask.len()]);
-                    }
-                },
-            );
+            f32::run(Draw { address, first: piece * (PIECE / 4), least, mask });
         });
     });
     mask
+}
+
+/// A piece of a mask.
+struct Draw<'a> {
+    address: Address,
+    /// The block of four words that it starts with.
+    first: usize,
+    least: u32,
+    mask: &'a mut [u8],
+}
+
+impl WithSimd for Draw<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        const BLOCKS: usize = 16;
+        for (group, mask) in self.mask.chunks_mut(4 * BLOCKS).enumerate() {
+            let words = self.address.blocks::<BLOCKS>((self.first + group * BLOCKS) as u32);
+            let mut kept = [0u8; 4 * BLOCKS];
+            for i in 0..4 {
+                for n in 0..BLOCKS {
+                    kept[4 * n + i] = u8::from(words[i][n] >> 8 >= self.least);
+                }
+            }
+            mask.copy_from_slice(&kept[..mask.len()]);
+        }
+    }
 }
 
 struct Dropout {
@@ -77,14 +90,9 @@ impl Dropout {
         let scale = T::from_f64(1.0 / (1.0 - self.p));
         let kept = pieces(values.len(), |at, y: &mut [T]| {
             let (values, mask) = (&values[at.clone()], &self.mask[at]);
-            T::run(
-                #[inline(always)]
-                || {
-                    for ((y, x), kept) in y.iter_mut().zip(values).zip(mask) {
-                        *y = if *kept == 0 { T::zero() } else { *x * scale };
-                    }
-                },
-            );
+            for ((y, x), kept) in y.iter_mut().zip(values).zip(mask) {
+                *y = if *kept == 0 { T::zero() } else { *x * scale };
+            }
         });
         tensor(kept, x.shape().clone(), x)
     }

@@ -1,9 +1,11 @@
 //! What training does to whole tensors between two steps, in place and on all threads.
 #![allow(unsafe_code)] // threads write disjoint parts of one buffer
+#![allow(clippy::needless_range_loop)] // vectors in plain loops, see `cpu::product`
 
 use super::cpu::{Lanes, Shared, Values, slice};
 use crate::error::Result;
 use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Tensor};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 /// Numbers of a piece of work. Sums are cut here too, so that they do not depend on the threads.
@@ -40,24 +42,69 @@ pub fn update<const N: usize, const M: usize>(
             // SAFETY: pieces do not overlap.
             let targets: [_; N] = std::array::from_fn(|i| unsafe { targets[i].part(at.clone()) });
             let inputs = inputs.map(|input| &input[at.clone()]);
-            f32::run(
-                #[inline(always)]
-                || {
-                    for i in 0..count {
-                        let new = f(
-                            std::array::from_fn(|target| targets[target][i]),
-                            inputs.map(|input| input[i]),
-                        );
-                        for target in 0..N {
-                            targets[target][i] = new[target];
-                        }
-                    }
-                },
-            );
+            f32::run(Piece { targets, inputs, count, f: &f });
         });
     };
     first.inplace_op1(&Open { rest, opened: &[], work: &work })?;
     Ok(true)
+}
+
+/// Numbers at a piece of all places.
+struct Piece<'a, F, const N: usize, const M: usize> {
+    targets: [&'a mut [f32]; N],
+    inputs: [&'a [f32]; M],
+    count: usize,
+    f: &'a F,
+}
+
+impl<F, const N: usize, const M: usize> WithSimd for Piece<'_, F, N, M>
+where
+    F: Fn([f32; N], [f32; M]) -> [f32; N],
+{
+    type Output = ();
+
+    /// In blocks of a fixed length, which the compiler turns into vectors.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        const BLOCK: usize = 16;
+        let Piece { mut targets, inputs, count, f } = self;
+        for first in (0..count).step_by(BLOCK) {
+            let length = BLOCK.min(count - first);
+            let (mut new, mut given) = ([[0f32; BLOCK]; N], [[0f32; BLOCK]; M]);
+            for (block, target) in new.iter_mut().zip(&targets) {
+                copy(block, &target[first..first + length]);
+            }
+            for (block, input) in given.iter_mut().zip(inputs) {
+                copy(block, &input[first..first + length]);
+            }
+            for i in 0..BLOCK {
+                let mut old = [0f32; N];
+                for target in 0..N {
+                    old[target] = new[target][i];
+                }
+                let mut others = [0f32; M];
+                for input in 0..M {
+                    others[input] = given[input][i];
+                }
+                let values = f(old, others);
+                for target in 0..N {
+                    new[target][i] = values[target];
+                }
+            }
+            for (block, target) in new.iter().zip(&mut targets) {
+                target[first..first + length].copy_from_slice(&block[..length]);
+            }
+        }
+    }
+}
+
+/// Takes what there is; a whole block mostly, whose length the compiler then knows.
+#[inline(always)]
+fn copy<const L: usize>(block: &mut [f32; L], from: &[f32]) {
+    match from.first_chunk::<L>() {
+        Some(whole) => *block = *whole,
+        None => block[..from.len()].copy_from_slice(from),
+    }
 }
 
 /// Opens one tensor's memory after the other, then works on all of them.
@@ -108,21 +155,33 @@ pub fn sum_of_squares(x: &Tensor) -> Result<f64> {
     Ok(sums.into_iter().sum())
 }
 
-/// In eight sums, which the compiler can keep in a vector.
 fn squares(values: &[f32]) -> f64 {
-    f32::run(
-        #[inline(always)]
-        || {
-            let mut sums = [0f64; 8];
-            let (eights, rest) = values.as_chunks::<8>();
-            for eight in eights {
-                for (sum, v) in sums.iter_mut().zip(eight) {
-                    *sum += f64::from(*v) * f64::from(*v);
-                }
+    f32::run(Squares { values })
+}
+
+struct Squares<'a> {
+    values: &'a [f32],
+}
+
+impl WithSimd for Squares<'_> {
+    type Output = f64;
+
+    /// In as many sums as the compiler keeps in vectors.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> f64 {
+        let mut sums = [0f64; 16];
+        let (blocks, rest) = self.values.as_chunks::<16>();
+        for block in blocks {
+            for i in 0..16 {
+                sums[i] += f64::from(block[i]) * f64::from(block[i]);
             }
-            sums.iter().sum::<f64>() + rest.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>()
-        },
-    )
+        }
+        let mut sum = sums.iter().sum::<f64>();
+        for value in rest {
+            sum += f64::from(*value) * f64::from(*value);
+        }
+        sum
+    }
 }
 
 #[cfg(test)]
