@@ -106,7 +106,8 @@ impl Features for ClassifierFeatures {
 
 /// `digits` of `digits`, `cifar10` of `hub:uoft/cifar10@main` and `faces` of `data/faces`.
 fn short(source: &str) -> &str {
-    let name = source.strip_prefix("hub:").unwrap_or(source).trim_end_matches('/');
+    let name = source.split('?').next().unwrap_or(source);
+    let name = name.strip_prefix("hub:").unwrap_or(name).trim_end_matches('/');
     let name = name.rsplit('/').next().unwrap_or(name);
     name.split('@').next().unwrap_or(name)
 }

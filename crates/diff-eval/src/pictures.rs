@@ -68,7 +68,8 @@ impl Named {
     }
 }
 
-/// Reads `SOURCE`, `SOURCE:train` or `SOURCE:test` of a data set as `data.source` names it, or `arr_0` (u8, NHWC) of an `.npz` file.
+/// Reads `SOURCE`, `SOURCE:train` or `SOURCE:test` of a data set, or `arr_0` (u8, NHWC) of an `.npz`
+/// file. A data set is named as in [`DataConfig::spelled`]: `cifar10?resolution=16&resize=box:test`.
 ///
 /// # Errors
 /// Names the file, key, type or shape at fault, or the split that was meant.
@@ -95,8 +96,8 @@ fn read_npz(path: &Path) -> Result<Pictures> {
 }
 
 fn open_data(source: &str) -> Result<Dataset> {
-    let (name, split) = source_and_split(source)?;
-    Ok(open(&DataConfig { source: name.into(), split, ..DataConfig::default() })?)
+    let (line, split) = source_and_split(source)?;
+    Ok(open(&DataConfig { split, ..DataConfig::spelled(line)? })?)
 }
 
 /// The pictures of a data set, `[n, h, w, c]`.
@@ -146,11 +147,15 @@ mod tests {
             ("hub:org/name@main:test", "hub:org/name@main", "test"),
             ("a:b/pictures", "a:b/pictures", "train"),
             ("pictures:test", "pictures", "test"),
+            ("a:b/pictures?crop=[0,0,8,8]", "a:b/pictures?crop=[0,0,8,8]", "train"),
+            ("hub:org/name?resolution=16:test", "hub:org/name?resolution=16", "test"),
         ] {
             assert_eq!(split_of(source), (name, split), "{source}");
         }
         assert_eq!(read("digits:test").unwrap().len(), 360);
         assert_eq!(Named::read("digits:test").unwrap().labels.map(|l| l.len()), Some(360));
+        let small = read("digits?resolution=4&resize=box:test").unwrap();
+        assert_eq!((small.shape, small.len()), ([4, 4, 1], 360));
         assert!(read("digits:tset").unwrap_err().to_string().contains("did you mean"));
     }
 }

@@ -8,7 +8,8 @@ pub(crate) struct PixelsArgs {
     /// Pictures to judge: an .npz with `arr_0` (u8, NHWC), or a data set.
     #[arg(long, value_name = "SOURCE")]
     samples: String,
-    /// What to compare with: `digits:train`, `digits:test`, or an .npz.
+    /// What to compare with: an .npz, or a data set, `digits:train`,
+    /// `cifar10?resolution=16&resize=box:test`.
     #[arg(long, value_name = "SOURCE")]
     reference: String,
     /// Resamples that the interval of the distance is made of; 0 for none.

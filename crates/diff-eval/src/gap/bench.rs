@@ -44,7 +44,8 @@ impl Bench {
     /// data that the first network was trained on.
     ///
     /// A source other than that of the training is prepared as the training's data was (size,
-    /// channels, fit); the first network's training tells, if there is a record of it.
+    /// channels, fit), unless it says itself how ([`DataConfig::spelled`]); the first network's
+    /// training tells, if there is a record of it.
     ///
     /// # Errors
     /// Names that are not one a checkpoint, checkpoints of different schedules, picture shapes or
@@ -74,7 +75,7 @@ impl Bench {
             return Err(Error::argument("data", given, expected).into());
         }
         let split = if config.split == Split::Train { "train" } else { "test" };
-        let name = format!("{}:{split}", config.source);
+        let name = format!("{}:{split}", config.line()?);
         let data_sha256 = data.sha256().to_string();
         let pictures = CleanPictures::of(data, made_for.transform)?;
         let schedule = first.checkpoint.schedule.clone();
@@ -135,6 +136,10 @@ impl Model {
         };
         let (source, split) = source_and_split(source)?;
         let trained = trained.unwrap_or_default();
+        if source.contains('?') {
+            let cache = trained.cache;
+            return Ok(DataConfig { split, cache, ..DataConfig::spelled(source)? });
+        }
         Ok(match trained.source == source {
             true => DataConfig { split, ..trained },
             false => DataConfig {

@@ -100,7 +100,8 @@ impl ClassifierCheckpoint {
         Ok(classifier)
     }
 
-    /// The name of the data set it was trained on, where the metadata (`diff.data`) tell.
+    /// The data set it was trained on, and after a `?` how its pictures were prepared, where the
+    /// metadata (`diff.data`) tell.
     pub fn data(&self) -> Option<&str> {
         self.metadata.get("diff.data").map(String::as_str)
     }

@@ -106,6 +106,49 @@ impl DataConfig {
         self.preparation().check()
     }
 
+    /// The configuration that a line names: a source, and after a `?` what is to become of its
+    /// pictures, `cifar10?resolution=16&resize=box`.
+    ///
+    /// # Errors
+    /// Names what is unknown or does not fit.
+    pub fn spelled(line: &str) -> Result<Self> {
+        let (source, keys) = line.split_once('?').unwrap_or((line, ""));
+        let source = format!("source={}", toml::Value::String(source.into()));
+        let keys = keys.split('&').filter(|key| !key.is_empty()).map(String::from);
+        let overrides: Vec<String> = std::iter::once(source).chain(keys).collect();
+        let config: DataConfig = diff_core::config::read("", &format!("data {line}"), &overrides)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The line that [`DataConfig::spelled`] reads, of what decides which pictures there are and
+    /// how they are stored, but for the split.
+    ///
+    /// # Errors
+    /// When a value cannot be written.
+    pub fn line(&self) -> Result<String> {
+        const APART: [&str; 8] =
+            ["source", "split", "bad", "cache", "flip", "dequantise", "gaussian", "transform"];
+        let table = |config: &DataConfig| {
+            let problem = |e: toml::ser::Error| Error::argument("data", e, "a plain configuration");
+            toml::Table::try_from(config).map_err(problem)
+        };
+        let (own, usual) = (table(self)?, table(&DataConfig::default())?);
+        let keys = own.iter().filter(|(key, value)| {
+            !APART.contains(&key.as_str()) && usual.get(*key) != Some(value)
+        });
+        let keys: Vec<String> = keys
+            .map(|(key, value)| match value {
+                toml::Value::String(text) => format!("{key}={text}"),
+                other => format!("{key}={other}").replace(' ', ""),
+            })
+            .collect();
+        Ok(match keys.is_empty() {
+            true => self.source.clone(),
+            false => format!("{}?{}", self.source, keys.join("&")),
+        })
+    }
+
     /// What happens to every picture once.
     pub fn preparation(&self) -> Preparation {
         Preparation {
@@ -172,6 +215,34 @@ mod tests {
         assert_eq!(kept(&range), [3, 4, 5]);
         assert_eq!(kept(&DataConfig { range: Some([3, 6]), ..train }), [3, 5]);
     }
+
+    #[test]
+    fn a_line_names_a_source_and_what_becomes_of_its_pictures() {
+        for line in ["digits", "hub:org/name@main", "a b/c.zip?channels=1&held_out=5", LINE] {
+            assert_eq!(DataConfig::spelled(line).unwrap().line().unwrap(), line);
+        }
+        let config = DataConfig::spelled(LINE).unwrap();
+        let expected = DataConfig {
+            source: "cifar10".into(),
+            crop: Some(Crop::Rectangle { top: 1, left: 2, height: 24, width: 24 }),
+            resize: Resize::Box,
+            resolution: Some(16),
+            ..DataConfig::default()
+        };
+        assert_eq!(config, expected);
+        let drawn = DataConfig { flip: true, split: Split::Test, ..expected };
+        assert_eq!(drawn.line().unwrap(), LINE);
+        for (line, part) in [
+            ("cifar10?resolutoin=16", "did you mean `resolution`"),
+            ("cifar10?resolution=big", "resolution"),
+            ("cifar10?held_out=1", "held_out"),
+        ] {
+            let error = DataConfig::spelled(line).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    const LINE: &str = "cifar10?crop=[1,2,24,24]&resize=box&resolution=16";
 
     #[test]
     fn impossible_values_are_named() {

@@ -61,7 +61,7 @@ impl<'a, S: Kind> Prepared<'a, S> {
         let recipe = RunConfig { out: None, ..config.clone() };
         let metadata = subject.metadata();
         metadata.insert("diff.config".into(), recipe.to_toml()?);
-        metadata.insert("diff.data".into(), data.0.clone());
+        metadata.insert("diff.data".into(), config.data.line()?);
         metadata.insert("diff.data_sha256".into(), data.1.clone());
         let mut own: Vec<Box<dyn Callback>> = Vec::new();
         if config.held_out.every > 0 {

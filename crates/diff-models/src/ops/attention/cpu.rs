@@ -162,15 +162,8 @@ impl Attention {
                     right: turned_v.right(),
                     extent: (count, self.width, self.keys),
                 });
-                let rows = dscores.chunks_exact_mut(self.keys).zip(weights.chunks_exact(self.keys));
-                for (row, (dscores, weights)) in rows.enumerate() {
-                    let at = row * channels..row * channels + self.width;
-                    let pairs = y[at.clone()].iter().zip(&dy[at]);
-                    let mean = pairs.fold(T::zero(), |sum, (y, dy)| sum + *y * *dy);
-                    for (ds, p) in dscores.iter_mut().zip(weights) {
-                        *ds = *p * (*ds - mean) * scale;
-                    }
-                }
+                let of_rows = (y, dy, channels, self.width);
+                T::run(Slopes { dscores, weights, length: self.keys, of_rows, scale });
                 T::run(Piece {
                     target: dq.moved(first, 0),
                     left: Left { values: dscores, row: self.keys, term: 1 },
@@ -188,6 +181,49 @@ impl Attention {
                     });
                 }
             });
+        }
+    }
+}
+
+/// ds = p (ds - sum(y dy)) scale of every row, in place.
+struct Slopes<'a, T> {
+    dscores: &'a mut [T],
+    weights: &'a [T],
+    length: usize,
+    /// Results and their gradients, how far apart their rows are, and how long they are.
+    of_rows: (&'a [T], &'a [T], usize, usize),
+    scale: T,
+}
+
+impl<T: Real> WithSimd for Slopes<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Slopes { dscores, weights, length, of_rows: (y, dy, step, width), scale } = self;
+        let lanes = T::lanes::<S>();
+        let scale = T::splat(simd, scale);
+        for row in 0..dscores.len() / length {
+            let mut sum = T::splat(simd, T::zero());
+            for first in (0..width).step_by(lanes) {
+                let at = row * step + first..row * step + width.min(first + lanes);
+                let (y, dy) = (T::load_some(simd, &y[at.clone()]), T::load_some(simd, &dy[at]));
+                sum = T::fused(simd, y, dy, sum);
+            }
+            let mut sums = [T::zero(); MOST];
+            T::store(simd, &mut sums, sum);
+            let mut mean = T::zero();
+            for sum in &sums[..lanes] {
+                mean += *sum;
+            }
+            let mean = T::splat(simd, mean);
+            for first in (0..length).step_by(lanes) {
+                let at = row * length + first..row * length + length.min(first + lanes);
+                let p = T::load_some(simd, &weights[at.clone()]);
+                let ds = T::minus(simd, T::load_some(simd, &dscores[at.clone()]), mean);
+                let ds = T::times(simd, T::times(simd, p, ds), scale);
+                T::store_some(simd, &mut dscores[at], ds);
+            }
         }
     }
 }

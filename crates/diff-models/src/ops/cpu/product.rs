@@ -158,7 +158,8 @@ fn pack<T: Real>(
     }
 }
 
-/// A right matrix that is used as it lies if its rows consist of whole vectors.
+/// A right matrix that is used as it lies if it is a single panel of whole vectors; others are
+/// copied, as rows that are far apart share cache sets.
 pub(in crate::ops) enum Rows<'a, T> {
     Lying(Right<'a, T>),
     Packed(Panels<T>),
@@ -172,7 +173,7 @@ impl<'a, T: Real> Rows<'a, T> {
         row: usize,
     ) -> Self {
         let (lanes, width) = widths::<T>();
-        match columns.is_multiple_of(lanes) {
+        match columns.is_multiple_of(lanes) && columns <= width && row <= width {
             true => Rows::Lying(Right { values, term: row, stride: width }),
             false => Rows::Packed(Panels::new(values, (terms, columns), (row, 1))),
         }

@@ -176,8 +176,8 @@ impl<T: Real, const N: usize, const M: usize> WithSimd for Sized<'_, T, N, M> {
             for tile in 0..count {
                 let at = block.tiles.at(block.first + tile);
                 let (x, channels) = ((block.x, inputs), (input, terms));
-                let out = (out, tile * wide_in, step_in);
-                transform_input::<T, S, N>(simd, x, &block.tiles, at, channels, out);
+                let place = Place::rows(out, wide_in, step_in).row(tile);
+                transform_input::<T, S, N>(simd, x, &block.tiles, at, channels, place);
             }
             let first = block.channels.0 / panel::<T, S>();
             for frequency in 0..N * N {
@@ -197,8 +197,29 @@ impl<T: Real, const N: usize, const M: usize> WithSimd for Sized<'_, T, N, M> {
     }
 }
 
-/// B' d B of one tile's surroundings, for some channels, to row `base` of `out`: frequency f is
-/// f `step`s further.
+/// Where the transform of a tile goes: frequency f at f `frequency`s from `start`.
+#[derive(Clone, Copy)]
+struct Place<'a, T> {
+    out: Shared<'a, T>,
+    start: usize,
+    /// Numbers of a row, which is one tile's.
+    width: usize,
+    frequency: usize,
+}
+
+impl<'a, T> Place<'a, T> {
+    fn rows(out: Shared<'a, T>, width: usize, frequency: usize) -> Self {
+        Place { out, start: 0, width, frequency }
+    }
+
+    /// That of a tile.
+    #[inline(always)]
+    fn row(self, tile: usize) -> Self {
+        Place { start: tile * self.width, ..self }
+    }
+}
+
+/// B' d B of one tile's surroundings, for some channels.
 #[inline(always)]
 fn transform_input<T: Real, S: Simd, const N: usize>(
     simd: S,
@@ -206,14 +227,14 @@ fn transform_input<T: Real, S: Simd, const N: usize>(
     tiles: &Tiles,
     (image, top, left): (usize, usize, usize),
     (first, count): (usize, usize),
-    (out, base, step): (Shared<T>, usize, usize),
+    place: Place<T>,
 ) {
     let (height, width) = tiles.image;
     let lanes = T::lanes::<S>();
     let zero = T::splat(simd, T::zero());
+    let mut columns = [[zero; N]; N];
     for channel in (0..count).step_by(lanes) {
         let length = lanes.min(count - channel);
-        let mut columns = [[zero; N]; N];
         for j in 0..N {
             let column = left + j;
             let mut values = [zero; N];
@@ -234,9 +255,9 @@ fn transform_input<T: Real, S: Simd, const N: usize>(
         for i in 0..N {
             let row = transform::input::<T, S, N>(simd, columns[i]);
             for j in 0..N {
-                let at = base + (i * N + j) * step + channel;
+                let at = place.start + (i * N + j) * place.frequency + channel;
                 // SAFETY: this row is this tile's alone.
-                T::store(simd, unsafe { out.part(at..at + lanes) }, row[j]);
+                T::store(simd, unsafe { place.out.part(at..at + lanes) }, row[j]);
             }
         }
     }
@@ -261,6 +282,7 @@ impl<T: Real> Block<'_, T> {
             true => &self.bias[image * outputs..][..outputs],
             false => self.bias,
         };
+        let mut columns = [[zero; N]; M];
         for channel in (0..self.channels.1).step_by(lanes) {
             let length = lanes.min(self.channels.1 - channel);
             let first = self.channels.0 + channel;
@@ -269,7 +291,6 @@ impl<T: Real> Block<'_, T> {
             } else {
                 T::load_some(simd, &bias[first..first + length])
             };
-            let mut columns = [[zero; N]; M];
             for j in 0..N {
                 let mut column = [zero; N];
                 for i in 0..N {
