@@ -5,7 +5,7 @@
 mod common;
 
 use candle_core::{Device, Tensor};
-use common::{values, wave};
+use common::{relative, values, wave};
 use std::{
     collections::HashMap,
     fs,
@@ -26,7 +26,7 @@ fn text(path: &Path) -> &str {
 fn made() -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("spec.toml");
-    let spec = "resolution = 8\nchannels = 4\nmultipliers = [1, 2]\nblocks = 1\nnorm_groups = 2\n\
+    let spec = "resolution = 8\nchannels = 16\nmultipliers = [1, 2]\nblocks = 1\nnorm_groups = 2\n\
                 attention_resolutions = [4]\nclasses = 3\n";
     fs::write(&config, spec).unwrap();
     let folder = dir.path().join("model");
@@ -81,6 +81,35 @@ fn forward_takes_integer_and_real_times_and_any_thread_count() {
         outputs.push(values(&tensors["prediction"]));
     }
     assert_eq!(outputs[0], outputs[1]);
+}
+
+#[test]
+fn the_algorithm_of_convolutions_is_chosen_by_a_flag() {
+    let (dir, folder) = made();
+    let (source, target) = (dir.path().join("in.safetensors"), dir.path().join("out.safetensors"));
+    input(
+        &source,
+        Tensor::new(&[3i64, 700], &Device::Cpu).unwrap(),
+        Some(Tensor::new(&[0i64, 2], &Device::Cpu).unwrap()),
+    );
+    let forward = |flags: &[&str]| {
+        let args =
+            ["--checkpoint", text(&folder), "--input", text(&source), "--output", text(&target)];
+        run(&[&["forward"], flags, args.as_slice()].concat())
+    };
+    let prediction = |flags: &[&str]| {
+        let out = forward(flags);
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        values(&candle_core::safetensors::load(&target, &Device::Cpu).unwrap()["prediction"])
+    };
+    let (usual, fast, exact) =
+        (prediction(&[]), prediction(&["--conv", "fast"]), prediction(&["--conv", "exact"]));
+    assert_eq!(usual, fast);
+    let error = relative(&fast, &exact);
+    assert!(error > 0.0 && error < 1e-4, "{error}");
+    let refused = forward(&["--conv", "quick"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("exact or fast"));
 }
 
 #[test]

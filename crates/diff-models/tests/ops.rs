@@ -228,6 +228,126 @@ fn sums_joined_maps_and_looked_up_rows_have_their_gradients() {
     assert!(refused.contains("label 3: expected 0..3"), "{refused}");
 }
 
+type Op = Box<dyn Fn(&[Tensor]) -> diff_models::Result<Tensor>>;
+
+/// Output, and gradients of sum(out * wave) by every input.
+fn run(op: &Op, inputs: &[Tensor]) -> Vec<Vec<f64>> {
+    let vars: Vec<Var> = inputs.iter().map(|x| Var::from_tensor(x).unwrap()).collect();
+    let tracked: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();
+    let out = op(&tracked).unwrap();
+    let weights = input(out.dims(), 0.77).to_dtype(out.dtype()).unwrap();
+    let grads = (&out * weights).unwrap().sum_all().unwrap().backward().unwrap();
+    let all = vars.iter().map(|var| values(grads.get(var).unwrap()));
+    [values(&out)].into_iter().chain(all).collect()
+}
+
+/// The f64 paths are compared with plain expressions to the last digits; this holds the f32 paths,
+/// which use the machine's vectors, against them.
+#[test]
+fn in_f32_every_operation_is_close_to_f64() {
+    let spec = GroupNormSpec { groups: 4, eps: 1e-6 };
+    let conv = |geometry: ConvGeometry| -> Op {
+        Box::new(move |x| ops::conv2d(&x[0], &x[1], &x[2], geometry))
+    };
+    let x = |shape: &[usize]| input(shape, 1.71);
+    // No whole vectors, tiles, panels or blocks anywhere.
+    let sizes = [
+        (3, 16, 18, 36, 70, 3, ConvGeometry::same(3)),
+        (2, 17, 9, 133, 49, 3, ConvGeometry::same(3)),
+        (5, 4, 4, 20, 260, 3, ConvGeometry::same(3)),
+        (2, 9, 7, 33, 18, 3, ConvGeometry::half(0)),
+        (2, 5, 7, 33, 67, 1, ConvGeometry::same(1)),
+        (2, 9, 9, 3, 20, 5, ConvGeometry::same(5)),
+    ];
+    let mut cases: Vec<(String, Op, Vec<Tensor>)> = Vec::new();
+    for (batch, height, width, inputs, outputs, kernel, geometry) in sizes {
+        let weight = x(&[outputs, inputs, kernel, kernel]);
+        let tensors = vec![x(&[batch, height, width, inputs]), weight, x(&[outputs])];
+        cases.push((format!("conv2d {inputs} {outputs} {geometry:?}"), conv(geometry), tensors));
+    }
+    cases.extend([
+        (
+            "linear".to_string(),
+            Box::new(|x: &[Tensor]| ops::linear(&x[0], &x[1], &x[2])) as Op,
+            vec![x(&[131, 77]), x(&[83, 77]), x(&[83])],
+        ),
+        (
+            "group_norm_silu".to_string(),
+            Box::new(move |x| ops::group_norm_silu(&x[0], &x[1], &x[2], spec)),
+            vec![x(&[3, 5, 7, 36]), x(&[36]), x(&[36])],
+        ),
+        (
+            "attention".to_string(),
+            Box::new(|x| ops::attention(&x[0], &x[1], &x[2], 2)),
+            vec![x(&[2, 53, 38]), x(&[2, 101, 38]), x(&[2, 101, 38])],
+        ),
+        ("silu".to_string(), Box::new(|x| ops::silu(&x[0])), vec![x(&[3, 67])]),
+        (
+            "upsample".to_string(),
+            Box::new(|x| ops::upsample_nearest2x(&x[0])),
+            vec![x(&[2, 3, 5, 19])],
+        ),
+        (
+            "concat".to_string(),
+            Box::new(|x| ops::concat(&x[0], &x[1])),
+            vec![x(&[2, 3, 5, 19]), x(&[2, 3, 5, 6])],
+        ),
+        ("add".to_string(), Box::new(|x| ops::add(&x[0], &x[1])), vec![x(&[3, 67]), x(&[3, 67])]),
+    ]);
+    for (name, op, tensors) in cases {
+        let narrow: Vec<Tensor> = tensors.iter().map(|x| x.to_dtype(DType::F32).unwrap()).collect();
+        let (exact, found) = (run(&op, &tensors), run(&op, &narrow));
+        for (which, (found, exact)) in found.iter().zip(&exact).enumerate() {
+            let bound = if which == 0 { 2e-5 } else { 1e-4 };
+            let error = relative(found, exact);
+            assert!(error < bound, "{name}: {error} in part {which}");
+        }
+    }
+}
+
+#[test]
+fn a_row_has_the_same_bits_in_any_batch_and_on_any_number_of_threads() {
+    let single = |shape: &[usize]| wave(shape, 1.71, 0.3);
+    let (weight, bias) = (single(&[36, 36, 3, 3]), single(&[36]));
+    let (matrix, spec) = (single(&[36, 36]), GroupNormSpec { groups: 4, eps: 1e-6 });
+    let x = single(&[7, 18, 17, 36]);
+    let all = |x: &Tensor| -> Vec<f64> {
+        let h = ops::group_norm_silu(x, &bias, &bias, spec).unwrap();
+        let h = ops::conv2d(&h, &weight, &bias, ConvGeometry::same(3)).unwrap();
+        let q = ops::linear(&h, &matrix, &bias).unwrap();
+        values(&ops::attention(&q, &h, &h, 2).unwrap())
+    };
+    let expected = all(&x);
+    let each = expected.len() / 7;
+    for (first, count) in [(0, 1), (3, 1), (2, 2), (1, 6)] {
+        let part = all(&x.narrow(0, first, count).unwrap().contiguous().unwrap());
+        assert!(part == expected[first * each..(first + count) * each], "{first} {count}");
+    }
+    for threads in [1, 2, 3, 5] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        assert!(pool.install(|| all(&x)) == expected, "{threads} threads");
+    }
+}
+
+#[test]
+fn nothing_in_gives_nothing_out() {
+    let none = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+    let (weight, bias) = (none(&[20, 20, 3, 3]), none(&[20]));
+    let x = none(&[0, 4, 4, 20]);
+    let spec = GroupNormSpec { groups: 4, eps: 1e-6 };
+    let same = ConvGeometry::same(3);
+    assert_eq!(ops::conv2d(&x, &weight, &bias, same).unwrap().dims(), [0, 4, 4, 20]);
+    assert_eq!(ops::group_norm_silu(&x, &bias, &bias, spec).unwrap().dims(), [0, 4, 4, 20]);
+    assert_eq!(ops::linear(&x, &none(&[3, 20]), &none(&[3])).unwrap().dims(), [0, 4, 4, 3]);
+    assert_eq!(ops::upsample_nearest2x(&x).unwrap().dims(), [0, 8, 8, 20]);
+    assert_eq!(ops::concat(&x, &x).unwrap().dims(), [0, 4, 4, 40]);
+    assert_eq!(ops::silu(&x).unwrap().dims(), [0, 4, 4, 20]);
+    assert_eq!(ops::attention(&x, &x, &x, 2).unwrap().dims(), [0, 4, 4, 20]);
+    let (one, no_keys) = (none(&[1, 2, 20]), none(&[1, 0, 20]));
+    let refused = ops::attention(&one, &no_keys, &no_keys, 2).unwrap_err().to_string();
+    assert!(refused.contains("no keys"), "{refused}");
+}
+
 #[test]
 fn softmax_survives_large_numbers() {
     let x = Tensor::new(&[1000f32, 999.0, -1000.0], &Device::Cpu).unwrap();

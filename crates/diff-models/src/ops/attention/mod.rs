@@ -27,7 +27,13 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize) -> Result<Ten
             "attention: {channels} channels do not split into {heads} heads"
         )));
     }
-    match q.device().is_cpu() && q.elem_count() > 0 && k.elem_count() > 0 {
+    if q.elem_count() == 0 {
+        return Ok(q.clone());
+    }
+    if k.elem_count() == 0 {
+        return Err(Error::Input(format!("attention: no keys, {:?}", k.dims())));
+    }
+    match q.device().is_cpu() {
         true => cpu::attention(q, k, v, heads),
         false => expression::attention(q, k, v, heads),
     }

@@ -63,9 +63,10 @@ fn apply(
             return Err(mismatch("group_norm", x, name, parameter));
         }
     }
-    match x.device().is_cpu() && x.elem_count() > 0 {
-        true => cpu::group_norm(x, weight, bias, spec, silu),
-        false => expression::group_norm(x, weight, bias, spec, silu),
+    match (x.elem_count(), x.device().is_cpu()) {
+        (0, _) => Ok(x.clone()),
+        (_, true) => cpu::group_norm(x, weight, bias, spec, silu),
+        (_, false) => expression::group_norm(x, weight, bias, spec, silu),
     }
 }
 
