@@ -144,6 +144,7 @@ pub fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
 
 /// [`philox`] of `N` counters.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)] // a plain loop over lanes becomes vectors
 fn rounds<const N: usize>(mut counters: [[u32; N]; 4], mut key: [u32; 2]) -> [[u32; N]; 4] {
     for _ in 0..10 {
         for n in 0..N {
