@@ -73,7 +73,7 @@ impl Address {
         self.blocks::<1>(block).map(|[word]| word)
     }
 
-    /// Uniform numbers in (0, 1), [`unit`] of the stream's words: never 0, never 1.
+    /// Uniform numbers in (0, 1), [`unit()`] of the stream's words: never 0, never 1.
     pub fn fill_uniform(self, out: &mut [f32]) {
         self.fill(out, |words| words.map(unit));
     }

@@ -2,6 +2,7 @@
 
 use crate::ops::{self, Algorithm};
 use anyhow::Context;
+use std::io::{self, Write};
 use std::num::NonZeroUsize;
 
 /// Options for computation, the same in every binary.
@@ -24,5 +25,34 @@ impl ComputeArgs {
     pub fn start(&self) -> anyhow::Result<()> {
         self.conv.set_default();
         ops::settle(self.threads).context("--threads")
+    }
+}
+
+/// Whether a command that times its work also tells where the time goes.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct ProfileArgs {
+    /// Then do the work once more and print what every operation took, as shares of the whole and,
+    /// where products are made, of the multiply-adds that this machine can do at most.
+    #[arg(long, conflicts_with_all = ["wait", "json"])]
+    ops: bool,
+}
+
+impl ProfileArgs {
+    /// Does `work` and prints the tables, if that was asked for.
+    ///
+    /// # Errors
+    /// Those of `work`; a stream that fails.
+    pub fn print<T>(self, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<()> {
+        if !self.ops {
+            return Ok(());
+        }
+        let (result, profile) = ops::profile(work);
+        result?;
+        let peak = ops::peak_flops();
+        let mut out = io::stdout().lock();
+        let most = peak / 1e9;
+        writeln!(out, "\nmost multiply-adds in f32 on all threads: {most:.0} GFLOP/s\n")?;
+        writeln!(out, "{}\n{}", profile.by_name().table(peak), profile.table(peak))?;
+        Ok(())
     }
 }

@@ -19,7 +19,7 @@ pub mod params;
 pub mod pictures;
 mod prediction;
 
-pub use compute::ComputeArgs;
+pub use compute::{ComputeArgs, ProfileArgs};
 pub use denoiser::{Condition, Context, Denoiser};
 pub use error::{Error, Result};
 pub use forward::{ForwardInputs, forward_file, write_prediction};

@@ -7,8 +7,8 @@ use diff_core::{
     timing::{Facts, Timing},
 };
 use diff_models::{
-    ComputeArgs, ForwardInputs, checkpoint::Checkpoint, device, forward_file, nets::DdpmSpec,
-    write_prediction,
+    ComputeArgs, ForwardInputs, ProfileArgs, checkpoint::Checkpoint, device, forward_file,
+    nets::DdpmSpec, write_prediction,
 };
 use std::{
     io::Write,
@@ -102,6 +102,8 @@ struct TimeArgs {
     device: String,
     #[command(flatten)]
     timing: Timing,
+    #[command(flatten)]
+    profile: ProfileArgs,
 }
 
 fn main() -> ExitCode {
@@ -156,7 +158,8 @@ fn time(args: &TimeArgs) -> anyhow::Result<()> {
             write_prediction(path, prediction)?;
         }
         Ok(Facts::new())
-    })
+    })?;
+    args.profile.print(forward)
 }
 
 fn init(file: Option<&Path>, overrides: &[String], seed: u64, out: &Path) -> anyhow::Result<()> {

@@ -113,6 +113,21 @@ fn the_algorithm_of_convolutions_is_chosen_by_a_flag() {
 }
 
 #[test]
+fn a_timing_tells_where_the_time_goes() {
+    let (_dir, folder) = made();
+    let time = |flags: &[&str]| {
+        let args = ["time", "--checkpoint", text(&folder), "--batch", "2", "--repeats", "1"];
+        run(&[args.as_slice(), flags].concat())
+    };
+    let out = time(&["--ops"]);
+    let table = String::from_utf8(out.stdout).unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert!(table.contains("GFLOP/s\n") && table.contains("everything else"), "{table}");
+    assert!(table.contains(" conv2d [2, 8, 8, 16] [16, 16, 3, 3]\n"), "{table}");
+    assert_eq!(time(&["--ops", "--json"]).status.code(), Some(2));
+}
+
+#[test]
 fn what_is_wrong_is_one_message_and_an_exit_code() {
     let (dir, folder) = made();
     let (source, target) = (dir.path().join("in.safetensors"), dir.path().join("out.safetensors"));

@@ -4,7 +4,11 @@
 //! gradient four times over. Our operations are therefore kept on a tape, and a whole tape, be it
 //! of a network ([`record`]) or of a single operation, is one operation in candle's graph.
 
-use super::{add, cpu::Real};
+use super::{
+    add,
+    cpu::Real,
+    profile::{Pass, noted},
+};
 use crate::error::{Error, Result};
 use candle_core::{
     CpuStorage, CustomOp3, DType, Layout, Shape, Tensor, TensorId, backprop::GradStore,
@@ -20,8 +24,14 @@ pub(super) trait Operation: Send + Sync + 'static {
     /// Whether the gradient needs the result.
     const KEEPS_OUTPUT: bool = false;
 
-    /// Names it in errors.
+    /// Names it in errors and profiles.
     fn name(&self) -> &'static str;
+
+    /// Multiply-adds by the definition, of a product with its two matrices: of the result, or of
+    /// the gradients that are wanted. None where they do not count.
+    fn multiply_adds(&self, _inputs: &[Tensor], _wanted: Option<&[bool]>) -> u64 {
+        0
+    }
 
     /// The result.
     fn forward<T: Real>(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor>;
@@ -54,10 +64,12 @@ trait Differentiable: Send + Sync {
 
 impl<O: Operation> Differentiable for O {
     fn gradients(&self, step: &Step) -> candle_core::Result<Vec<Option<Tensor>>> {
-        match step.dy.dtype() {
+        let of: Vec<&Tensor> = step.inputs.iter().collect();
+        let multiply_adds = || self.multiply_adds(step.inputs, Some(step.wanted));
+        noted((self.name(), Pass::Backward), &of, multiply_adds, || match step.dy.dtype() {
             DType::F32 => self.backward::<f32>(step),
             _ => self.backward::<f64>(step),
-        }
+        })
     }
 }
 
@@ -73,11 +85,13 @@ pub(super) fn apply<O: Operation>(op: O, inputs: &[&Tensor]) -> Result<Tensor> {
             "{name}: {types:?}: expected one number type, F32 or F64"
         )));
     }
-    let inputs = inputs.iter().map(|x| x.contiguous()).collect::<candle_core::Result<Vec<_>>>()?;
-    let output = match types[0] {
-        DType::F32 => op.forward::<f32>(&inputs)?,
-        _ => op.forward::<f64>(&inputs)?,
-    };
+    let given = inputs;
+    let inputs = given.iter().map(|x| x.contiguous()).collect::<candle_core::Result<Vec<_>>>()?;
+    let multiply_adds = || op.multiply_adds(&inputs, None);
+    let output = noted((op.name(), Pass::Forward), given, multiply_adds, || match types[0] {
+        DType::F32 => op.forward::<f32>(&inputs),
+        _ => op.forward::<f64>(&inputs),
+    })?;
     RECORDING.with_borrow_mut(|recording| match recording {
         Some(tape) => {
             tape.push(op, inputs, &output)?;

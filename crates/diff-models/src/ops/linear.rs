@@ -87,6 +87,11 @@ impl Operation for Op {
         "linear"
     }
 
+    fn multiply_adds(&self, inputs: &[Tensor], wanted: Option<&[bool]>) -> u64 {
+        let each = inputs[0].elem_count() * self.outputs;
+        each as u64 * wanted.map_or(1, |wanted| u64::from(wanted[0]) + u64::from(wanted[1]))
+    }
+
     fn forward<T: Real>(&self, of: &[Tensor]) -> candle_core::Result<Tensor> {
         let (x, weight): (&[T], &[T]) = (&Values::of(&of[0])?, &Values::of(&of[1])?);
         let bias: &[T] = &Values::of(&of[2])?;

@@ -19,6 +19,7 @@ mod linear;
 mod norm;
 mod prepared;
 mod process;
+mod profile;
 mod resample;
 mod update;
 
@@ -34,6 +35,7 @@ pub use linear::{Affine, linear};
 pub use norm::{GroupNormSpec, group_norm, group_norm_silu};
 pub use prepared::Prepared;
 pub use process::settle;
+pub use profile::{OpTime, Pass, Profile, peak_flops, profile};
 pub use resample::upsample_nearest2x;
 pub use update::{sum_of_squares, update};
 

@@ -2,7 +2,10 @@
 #![allow(unsafe_code)] // threads write disjoint parts of one buffer
 #![allow(clippy::needless_range_loop)] // vectors in plain loops, see `cpu::product`
 
-use super::cpu::{Lanes, Shared, Values, slice};
+use super::{
+    cpu::{Lanes, Shared, Values, slice},
+    profile::{Pass, noted},
+};
 use crate::error::Result;
 use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Tensor};
 use pulp::{Simd, WithSimd};
@@ -45,7 +48,12 @@ pub fn update<const N: usize, const M: usize>(
             f32::run(Piece { targets, inputs, count, f: &f });
         });
     };
-    first.inplace_op1(&Open { rest, opened: &[], work: &work })?;
+    noted(
+        ("update", Pass::Update),
+        &targets,
+        || 0,
+        || first.inplace_op1(&Open { rest, opened: &[], work: &work }),
+    )?;
     Ok(true)
 }
 

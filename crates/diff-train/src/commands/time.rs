@@ -1,7 +1,7 @@
 use super::recipe::Recipe;
 use clap::Args;
 use diff_core::timing::{Facts, Timing};
-use diff_models::device;
+use diff_models::{ProfileArgs, device};
 use diff_train::run;
 use std::path::PathBuf;
 
@@ -18,6 +18,8 @@ pub(crate) struct TimeArgs {
     device: String,
     #[command(flatten)]
     timing: Timing,
+    #[command(flatten)]
+    profile: ProfileArgs,
 }
 
 /// Times training steps, one after the other, from the first one on.
@@ -29,17 +31,18 @@ pub(crate) fn time(args: &TimeArgs) -> anyhow::Result<()> {
     if let Some(path) = &args.save_input {
         run::first_inputs(&config, &device)?.write(path)?;
     }
-    let timed = || {
+    let mut timed = || {
         let report = step()?;
         // A device may still be at work when a call returns.
         device.synchronize()?;
         Ok(report)
     };
-    args.timing.run(timed, |report| {
+    args.timing.run(&mut timed, |report| {
         Ok(Facts::from_iter([
             ("step".into(), report.step.into()),
             ("loss".into(), report.loss.into()),
             ("grad_norm".into(), report.grad_norm.into()),
         ]))
-    })
+    })?;
+    args.profile.print(timed)
 }

@@ -45,6 +45,12 @@ impl Operation for Attention {
         "attention"
     }
 
+    /// Two products, and five for the gradients.
+    fn multiply_adds(&self, _: &[Tensor], wanted: Option<&[bool]>) -> u64 {
+        let each = self.batch * self.queries * self.keys * self.channels();
+        each as u64 * if wanted.is_some() { 5 } else { 2 }
+    }
+
     fn forward<T: Real>(&self, of: &[Tensor]) -> candle_core::Result<Tensor> {
         let (q, k): (&[T], &[T]) = (&Values::of(&of[0])?, &Values::of(&of[1])?);
         let v: &[T] = &Values::of(&of[2])?;

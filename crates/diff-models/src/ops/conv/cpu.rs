@@ -42,6 +42,12 @@ impl Operation for Conv2d {
         "conv2d"
     }
 
+    fn multiply_adds(&self, _: &[Tensor], wanted: Option<&[bool]>) -> u64 {
+        let Sizes { batch, out_image: (rows, columns), outputs, .. } = self.sizes;
+        let each = batch * rows * columns * outputs * self.sizes.terms();
+        each as u64 * wanted.map_or(1, |wanted| u64::from(wanted[0]) + u64::from(wanted[1]))
+    }
+
     fn forward<T: Real>(&self, of: &[Tensor]) -> candle_core::Result<Tensor> {
         let sizes = &self.sizes;
         let (x, weight): (&[T], &[T]) = (&Values::of(&of[0])?, &Values::of(&of[1])?);
