@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use diff_core::rng::Address;
 
 /// A network, or an oracle, that says what a noisy batch was made of.
-pub trait Denoiser {
+pub trait Denoiser: Send + Sync {
     /// Predicts from `x` `[B, C, H, W]` at paper time `t` (one per row, in 1..=T, real-valued).
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use diff_core::{
     Schedule,
     rng::{Address, Purpose},
 };
-use diff_models::{Condition, Denoiser, noise::normals};
+use diff_models::{Condition, Denoiser, noise::normals, ops::within};
 
 /// Which samples to make.
 #[derive(Clone, Debug)]
@@ -95,7 +95,7 @@ fn sample(
     let rows: Vec<_> = indices.iter().map(|i| latent.index(*i)).collect();
     let mut x = normals(&rows, &request.shape, request.dtype, &request.device)?;
     while sampler.remaining() > 0 {
-        x = sampler.step(&x, predict)?;
+        x = within(|| sampler.step(&x, predict))?;
         progress(1.0 - sampler.remaining() as f64 / total as f64);
     }
     check_finite(&x, indices, total)?;

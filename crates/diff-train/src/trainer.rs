@@ -8,7 +8,7 @@ use crate::{
     optim::{Ema, Gradients, Optimiser, Rate},
 };
 use candle_core::{Device, Tensor};
-use diff_models::params::Params;
+use diff_models::{ops::within, params::Params};
 use std::{collections::HashMap, ops::Range};
 
 /// One loop for every objective: batch, draws, loss, gradient, clipping, optimiser, averages.
@@ -41,7 +41,7 @@ pub struct StepReport {
     pub lr: f64,
 }
 
-impl<M: ?Sized> Trainer<M> {
+impl<M: ?Sized + Send> Trainer<M> {
     /// A trainer at step 0.
     ///
     /// # Errors
@@ -82,7 +82,11 @@ impl<M: ?Sized> Trainer<M> {
     /// the weights are then those of the step before.
     pub fn step(&mut self) -> Result<StepReport> {
         let batch = self.loader.batch(self.step, &self.device)?;
-        let (mut sum, mut gradients) = self.gradients(&batch)?;
+        within(|| self.step_on(&batch))
+    }
+
+    fn step_on(&mut self, batch: &Batch) -> Result<StepReport> {
+        let (mut sum, mut gradients) = self.gradients(batch)?;
         let clip = (self.config.clip > 0.0).then_some(self.config.clip);
         let grad_norm = gradients.clip(clip)?;
         if !grad_norm.is_finite() {
@@ -91,7 +95,7 @@ impl<M: ?Sized> Trainer<M> {
         let lr = self.rate.at(self.step);
         self.optimiser.step(&self.params, &gradients, lr)?;
         self.averages.iter_mut().try_for_each(|average| average.update(&self.params))?;
-        self.objective.after_step(&self.model, &batch)?;
+        self.objective.after_step(&self.model, batch)?;
         self.step += 1;
         let parts = std::mem::take(&mut sum.parts);
         Ok(StepReport { step: self.step, loss: sum.loss, parts, grad_norm, lr })

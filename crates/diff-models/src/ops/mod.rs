@@ -34,7 +34,7 @@ pub use graph::{Derivatives, backward, record};
 pub use linear::{Affine, linear};
 pub use norm::{GroupNormSpec, group_norm, group_norm_silu};
 pub use prepared::Prepared;
-pub use process::settle;
+pub use process::{settle, within};
 pub use profile::{OpTime, Pass, Profile, peak_flops, profile};
 pub use resample::upsample_nearest2x;
 pub use update::{sum_of_squares, update};

@@ -24,7 +24,16 @@ impl Prepared {
         make: impl FnOnce() -> P,
         work: impl FnOnce(&P) -> R,
     ) -> candle_core::Result<R> {
-        match self.value.get_or_init(|| Box::new(make())).downcast_ref() {
+        let value = match self.value.get() {
+            Some(value) => value,
+            None => {
+                // Made before it is waited for: a thread that helps others meanwhile may come back
+                // to these very weights.
+                let made = Box::new(make());
+                self.value.get_or_init(|| made)
+            }
+        };
+        match value.downcast_ref() {
             Some(value) => Ok(work(value)),
             None => candle_core::bail!("weights prepared for one number type, used with another"),
         }

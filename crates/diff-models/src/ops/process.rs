@@ -1,8 +1,12 @@
 //! Settings of the process that kernels run in.
 #![allow(unsafe_code)] // the environment, and a setting of the C library
 
+use super::profile;
 use rayon::ThreadPoolBuildError;
-use std::num::NonZeroUsize;
+use std::{
+    num::NonZeroUsize,
+    sync::{Mutex, PoisonError},
+};
 
 /// Starts the threads for computation, as many as asked for, as RAYON_NUM_THREADS says, or as there
 /// are cores, and makes the C library keep freed memory. To be called first in `main`.
@@ -22,6 +26,28 @@ pub fn settle(threads: Option<NonZeroUsize>) -> Result<(), ThreadPoolBuildError>
     }
     keep_freed_memory();
     Ok(())
+}
+
+/// Does `work` on one of the threads for computation, on which sharing out a loop costs much less
+/// than from any other thread: no waking up, no waiting to be woken. Where several threads ask for
+/// it, they come one after the other, as each would use all threads anyway.
+///
+/// `work` must not wait for another thread that computes.
+pub fn within<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    /// Two at a time would mix on one thread, as a thread that waits for others takes on new work.
+    static TURN: Mutex<()> = Mutex::new(());
+    if rayon::current_thread_index().is_some() {
+        return work();
+    }
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let profile = profile::take();
+    let (result, profile) = rayon::scope(|_| {
+        profile::resume(profile);
+        let result = work();
+        (result, profile::take())
+    });
+    profile::resume(profile);
+    result
 }
 
 /// Activations are of the same sizes in every step: what one frees the next one needs. Giving it

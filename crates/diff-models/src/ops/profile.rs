@@ -59,6 +59,16 @@ pub fn profile<T>(work: impl FnOnce() -> T) -> (T, Profile) {
     (result, Profile { ops, seconds })
 }
 
+/// The profile that this thread takes, to go on with on another.
+pub(super) fn take() -> Option<Profile> {
+    PROFILE.take()
+}
+
+/// Goes on with a profile.
+pub(super) fn resume(profile: Option<Profile>) {
+    PROFILE.set(profile);
+}
+
 /// Does `work`, and notes it if a profile is taken. It is given as a name, what is asked, the inputs
 /// and its multiply-adds.
 pub(super) fn noted<T>(

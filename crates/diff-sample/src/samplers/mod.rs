@@ -14,7 +14,7 @@ use diff_core::{Schedule, config::nearest};
 use serde::{Deserialize, Serialize};
 
 /// A sampler in the middle of its plan.
-pub trait Sampler {
+pub trait Sampler: Send {
     /// Steps left; 0 when `x` is the sample.
     fn remaining(&self) -> usize;
 

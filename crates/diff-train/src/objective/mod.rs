@@ -15,9 +15,9 @@ use diff_models::{Condition, Context, Denoiser, diffuse, nets::Classifier};
 use serde::{Deserialize, Serialize};
 
 /// A training objective over models of some kind.
-pub trait Objective {
+pub trait Objective: Send {
     /// What it trains.
-    type Model: ?Sized;
+    type Model: ?Sized + Send;
 
     /// The loss of a batch, or its share of the loss of the step it is part of, under draws of time
     /// steps and noise.

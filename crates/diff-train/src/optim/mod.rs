@@ -21,7 +21,7 @@ use std::collections::HashMap;
 
 /// What turns gradients into a change of the weights. Its state has a name for every number it
 /// keeps, so that a run can go on where it stopped.
-pub trait Optimiser {
+pub trait Optimiser: Send {
     /// One step at learning rate `lr`.
     ///
     /// # Errors

@@ -39,7 +39,7 @@ pub trait Subject {
 /// A kind of [`Subject`]: how one comes to be, and what objectives see of it.
 pub trait Kind: Subject + Clone + 'static {
     /// The network as objectives call it.
-    type Model: ?Sized;
+    type Model: ?Sized + Send;
 
     /// The network of a configuration, with fresh parameters.
     ///

@@ -35,7 +35,7 @@ fn networks_that_are_compared_meet_the_same_noise() {
         let rule = Rule::new(move |x: f64, _| 0.4 * x + shift);
         let request = GapRequest { batch, seed, ..request(9, 5) };
         measure(&subject(&rule, &schedule), &pictures, &request, &mut |_| {}).unwrap();
-        rule.seen.into_inner()
+        rule.seen.into_inner().unwrap()
     };
     let (one, other) = (seen(0.0, 5, 0), seen(0.1, 5, 0));
     assert_eq!(one[0], other[0], "the start does not depend on the network");

@@ -10,21 +10,21 @@ use diff_core::{Schedule, ScheduleSpec};
 use diff_models::{
     Condition, Context, Denoiser, Error, Prediction, checkpoint::Checkpoint, nets::DdpmSpec,
 };
-use std::cell::RefCell;
+use std::sync::Mutex;
 
 /// A denoiser made of a rule for one value, which keeps what it was shown.
 struct Rule<F> {
     eps: F,
-    seen: RefCell<Vec<Vec<f64>>>,
+    seen: Mutex<Vec<Vec<f64>>>,
 }
 
 impl<F: Fn(f64, f64) -> f64> Rule<F> {
     fn new(eps: F) -> Self {
-        Rule { eps, seen: RefCell::default() }
+        Rule { eps, seen: Mutex::default() }
     }
 }
 
-impl<F: Fn(f64, f64) -> f64> Denoiser for Rule<F> {
+impl<F: Fn(f64, f64) -> f64 + Send + Sync> Denoiser for Rule<F> {
     fn forward(
         &self,
         x: &Tensor,
@@ -34,7 +34,7 @@ impl<F: Fn(f64, f64) -> f64> Denoiser for Rule<F> {
     ) -> Result<Prediction, Error> {
         let values = x.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
         let eps: Vec<f64> = values.iter().map(|x| (self.eps)(*x, t[0])).collect();
-        self.seen.borrow_mut().push(values);
+        self.seen.lock().unwrap().push(values);
         let eps = Tensor::from_vec(eps, x.dims(), x.device())?;
         Ok(Prediction::eps_only(eps.to_dtype(x.dtype())?))
     }

@@ -7,6 +7,7 @@
 use super::{
     add,
     cpu::Real,
+    process::within,
     profile::{Pass, noted},
 };
 use crate::error::{Error, Result};
@@ -121,9 +122,18 @@ thread_local! {
 ///
 /// # Errors
 /// Those of `network`, and a tensor within it that comes from elsewhere.
-pub fn record(inputs: &[&Tensor], network: impl FnOnce() -> Result<Tensor>) -> Result<Tensor> {
-    let nested = RECORDING.with_borrow(Option::is_some);
-    if nested || inputs.iter().any(|x| !x.device().is_cpu() || x.elem_count() == 0) {
+pub fn record(
+    inputs: &[&Tensor],
+    network: impl FnOnce() -> Result<Tensor> + Send,
+) -> Result<Tensor> {
+    if inputs.iter().any(|x| !x.device().is_cpu() || x.elem_count() == 0) {
+        return network();
+    }
+    within(|| recorded(inputs, network))
+}
+
+fn recorded(inputs: &[&Tensor], network: impl FnOnce() -> Result<Tensor>) -> Result<Tensor> {
+    if RECORDING.with_borrow(Option::is_some) {
         return network();
     }
     /// Leaves nothing behind, whatever happens.
@@ -365,10 +375,12 @@ impl Derivatives {
 /// # Errors
 /// When a tensor operation fails.
 pub fn backward(loss: &Tensor) -> Result<Derivatives> {
-    COLLECTED.set(Some(HashMap::new()));
-    let others = loss.backward();
-    let collected = COLLECTED.take().unwrap_or_default();
-    Ok(Derivatives { collected, others: others? })
+    within(|| {
+        COLLECTED.set(Some(HashMap::new()));
+        let others = loss.backward();
+        let collected = COLLECTED.take().unwrap_or_default();
+        Ok(Derivatives { collected, others: others? })
+    })
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ const TOGETHER: usize = 64;
 /// Pieces of work, about; and tiles of one, at least.
 const PIECES: usize = 12;
 const LEAST: usize = 2 * TOGETHER;
+/// Input channels whose kernels are made before they are written.
+const STRIP: usize = 16;
 
 /// How the work is cut, which depends on its size alone and not on the threads: so do the bits.
 #[derive(Clone, Copy)]
@@ -232,35 +234,46 @@ impl<T: Real, const N: usize> WithSimd for Finished<'_, T, N> {
         let Finish { sums, cut, inputs, first, weight } = self.0;
         let lanes = T::lanes::<S>();
         let zero = T::splat(simd, T::zero());
-        let mut values = [T::zero(); 16];
+        // Kernels of some input channels, of a vector of output channels each: written out one by
+        // one they would go to as many rows, far apart, as a vector has channels.
+        let mut strip = [[[T::zero(); 16]; 9]; STRIP];
         let mut rows = [[zero; 3]; N];
-        for input in 0..inputs {
-            let block = input / cut.width.0 * cut.across + first / cut.width.1;
-            let start = block * cut.groups * cut.sums()
-                + input % cut.width.0 * cut.width.1
-                + first % cut.width.1;
-            for i in 0..N {
-                let mut line = [zero; N];
-                for j in 0..N {
-                    let at = start + (i * N + j) * cut.width.0 * cut.width.1;
-                    line[j] = T::load(simd, &sums[at..]);
-                    for group in 1..cut.groups {
-                        let more = T::load(simd, &sums[at + group * cut.sums()..]);
-                        line[j] = T::plus(simd, line[j], more);
+        for from in (0..inputs).step_by(STRIP) {
+            let count = STRIP.min(inputs - from);
+            for at in 0..count {
+                let input = from + at;
+                let block = input / cut.width.0 * cut.across + first / cut.width.1;
+                let start = block * cut.groups * cut.sums()
+                    + input % cut.width.0 * cut.width.1
+                    + first % cut.width.1;
+                for i in 0..N {
+                    let mut line = [zero; N];
+                    for j in 0..N {
+                        let at = start + (i * N + j) * cut.width.0 * cut.width.1;
+                        line[j] = T::load(simd, &sums[at..]);
+                        for group in 1..cut.groups {
+                            let more = T::load(simd, &sums[at + group * cut.sums()..]);
+                            line[j] = T::plus(simd, line[j], more);
+                        }
+                    }
+                    rows[i] = transform::kernel_transposed::<T, S, N>(simd, line);
+                }
+                for j in 0..3 {
+                    let mut column = [zero; N];
+                    for i in 0..N {
+                        column[i] = rows[i][j];
+                    }
+                    let column = transform::kernel_transposed::<T, S, N>(simd, column);
+                    for i in 0..3 {
+                        T::store(simd, &mut strip[at][i * 3 + j][..lanes], column[i]);
                     }
                 }
-                rows[i] = transform::kernel_transposed::<T, S, N>(simd, line);
             }
-            for j in 0..3 {
-                let mut column = [zero; N];
-                for i in 0..N {
-                    column[i] = rows[i][j];
-                }
-                let column = transform::kernel_transposed::<T, S, N>(simd, column);
-                for i in 0..3 {
-                    T::store(simd, &mut values[..lanes], column[i]);
-                    for (kernel, value) in weight.chunks_exact_mut(inputs * 9).zip(&values) {
-                        kernel[input * 9 + i * 3 + j] = *value;
+            for (o, kernel) in weight.chunks_exact_mut(inputs * 9).enumerate() {
+                let kernel = &mut kernel[from * 9..(from + count) * 9];
+                for (taps, values) in kernel.chunks_exact_mut(9).zip(&strip) {
+                    for i in 0..9 {
+                        taps[i] = values[i][o];
                     }
                 }
             }

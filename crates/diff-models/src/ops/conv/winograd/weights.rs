@@ -4,9 +4,10 @@
 #![allow(clippy::needless_range_loop)] // vectors in plain loops, see `cpu::product`
 
 use super::{GAP, Plan, transform};
-use crate::ops::cpu::{Aligned, Real, Right, Shared, TERMS, panel, widths};
+use crate::ops::cpu::{Aligned, Real, Right, Shared, TERMS, panel, widths, with_scratch};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// G w G' of every pair of channels: for every block of input channels, frequency and panel of
 /// output channels, a row of the panel for each input channel.
@@ -83,20 +84,32 @@ impl<T: Real> Weights<T> {
         }
         // Where channel pair (i, o) is: i * strides.0 + o * strides.1.
         let strides = if turned { (outputs * 9, 9) } else { (9, inputs * 9) };
-        (0..panels * inputs).into_par_iter().with_min_len(16).for_each(|piece| {
-            let make = Make {
-                weight,
-                out,
-                layout,
-                outputs,
-                at: (piece / inputs, piece % inputs),
-                strides,
-                turned,
-            };
-            match plan {
-                Plan::Two => T::run(Sized::<T, 4>(make)),
-                Plan::Four => T::run(Sized::<T, 6>(make)),
-            }
+        let strips = inputs.div_ceil(STRIP);
+        (0..panels * strips).into_par_iter().for_each(|piece| {
+            let (panel, input) = (piece / strips, piece % strips * STRIP);
+            let count = STRIP.min(inputs - input);
+            with_scratch(frequencies * count * width, |scratch| {
+                let make = Make {
+                    weight,
+                    outputs,
+                    inputs: input..input + count,
+                    first: panel * width,
+                    strides,
+                    turned,
+                    out: scratch,
+                };
+                match plan {
+                    Plan::Two => T::run(Sized::<T, 4>(make)),
+                    Plan::Four => T::run(Sized::<T, 6>(make)),
+                }
+                let block = input / TERMS * TERMS;
+                let row = (panel * layout.count(block) + input - block) * width;
+                for (frequency, values) in scratch.chunks_exact(count * width).enumerate() {
+                    let start = layout.start(frequency, block) + row;
+                    // SAFETY: these input channels and this panel are this piece's alone.
+                    unsafe { out.part(start..start + values.len()) }.copy_from_slice(values);
+                }
+            });
         });
     }
 
@@ -112,16 +125,21 @@ impl<T: Real> Weights<T> {
     }
 }
 
-/// The kernels of one input channel and a panel of output channels.
+/// Input channels of a piece of work; they divide a block. Its kernels are made in the second-level
+/// cache and then copied: straight to where they belong, they would be written a few lines at a time
+/// to more places than a processor keeps track of.
+const STRIP: usize = 16;
+
+/// The kernels of some input channels and a panel of output channels, a frequency after the other.
 struct Make<'a, T> {
     weight: &'a [T],
-    out: Shared<'a, T>,
-    layout: Layout,
     outputs: usize,
-    /// Panel of output channels, input channel.
-    at: (usize, usize),
+    inputs: Range<usize>,
+    /// The first output channel.
+    first: usize,
     strides: (usize, usize),
     turned: bool,
+    out: &'a mut [T],
 }
 
 struct Sized<'a, T, const N: usize>(Make<'a, T>);
@@ -131,34 +149,36 @@ impl<T: Real, const N: usize> WithSimd for Sized<'_, T, N> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Make { out, layout, outputs, at: (panel_at, input), .. } = self.0;
+        let Make { weight, outputs, inputs, first, strides, turned, out } = self.0;
         let (lanes, width) = (T::lanes::<S>(), panel::<T, S>());
-        let block = input / TERMS * TERMS;
-        let row = (panel_at * layout.count(block) + input - block) * width;
+        let step = inputs.len() * width;
         let zero = T::splat(simd, T::zero());
         // Written anew for every vector but for channels that there are none of.
         let mut values = [[T::zero(); MOST]; 9];
         let mut rows = [[zero; N]; 3];
         for vector in (0..width).step_by(lanes) {
-            let first = panel_at * width + vector;
-            if first + lanes > outputs {
+            let first = first + vector;
+            let count = lanes.min(outputs.saturating_sub(first));
+            if count < lanes {
                 values = [[T::zero(); MOST]; 9];
             }
-            self.0.gather(first, input, lanes.min(outputs.saturating_sub(first)), &mut values);
-            let mut taps = [[zero; 3]; 3];
-            for i in 0..9 {
-                taps[i / 3][i % 3] = T::load(simd, &values[i][..lanes]);
-            }
-            for i in 0..3 {
-                rows[i] = transform::kernel::<T, S, N>(simd, taps[i]);
-            }
-            for j in 0..N {
-                let column = [rows[0][j], rows[1][j], rows[2][j]];
-                let column = transform::kernel::<T, S, N>(simd, column);
-                for i in 0..N {
-                    let start = layout.start(i * N + j, block) + row + vector;
-                    // SAFETY: this input channel and panel are this piece's alone.
-                    T::store(simd, unsafe { out.part(start..start + lanes) }, column[i]);
+            for input in inputs.clone() {
+                let start = input * strides.0 + first * strides.1;
+                gather(weight, (start, strides.1), count, turned, &mut values);
+                let mut taps = [[zero; 3]; 3];
+                for i in 0..9 {
+                    taps[i / 3][i % 3] = T::load(simd, &values[i][..lanes]);
+                }
+                for i in 0..3 {
+                    rows[i] = transform::kernel::<T, S, N>(simd, taps[i]);
+                }
+                let row = (input - inputs.start) * width + vector;
+                for j in 0..N {
+                    let column = [rows[0][j], rows[1][j], rows[2][j]];
+                    let column = transform::kernel::<T, S, N>(simd, column);
+                    for i in 0..N {
+                        T::store(simd, &mut out[(i * N + j) * step + row..], column[i]);
+                    }
                 }
             }
         }
@@ -168,16 +188,19 @@ impl<T: Real, const N: usize> WithSimd for Sized<'_, T, N> {
 /// Numbers of a vector, at most.
 const MOST: usize = 16;
 
-impl<T: Real> Make<'_, T> {
-    /// The taps of `count` output channels from `first` on, those of one tap side by side.
-    #[inline(always)]
-    fn gather(&self, first: usize, input: usize, count: usize, out: &mut [[T; MOST]; 9]) {
-        for o in 0..count {
-            let start = input * self.strides.0 + (first + o) * self.strides.1;
-            let taps = &self.weight[start..start + 9];
-            for i in 0..9 {
-                out[i][o] = taps[if self.turned { 8 - i } else { i }];
-            }
+/// The taps of `count` kernels that start every `step` numbers, those of one tap side by side.
+#[inline(always)]
+fn gather<T: Real>(
+    weight: &[T],
+    (start, step): (usize, usize),
+    count: usize,
+    turned: bool,
+    out: &mut [[T; MOST]; 9],
+) {
+    for o in 0..count {
+        let taps = &weight[start + o * step..][..9];
+        for i in 0..9 {
+            out[i][o] = taps[if turned { 8 - i } else { i }];
         }
     }
 }
