@@ -67,3 +67,55 @@ fn keep_freed_memory() {
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 fn keep_freed_memory() {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::{backward, linear, profile, record, silu};
+    use candle_core::{Device, Tensor, Var};
+    use std::thread;
+
+    /// The gradient by the weight of a network of two layers, at one `x` of many rows.
+    fn gradient(x: f32) -> Vec<f32> {
+        let numbers = |rows: usize, columns: usize, value: f32| {
+            let values = (0..rows * columns).map(|i| value * (i as f32).sin()).collect();
+            Tensor::from_vec(values, (rows, columns), &Device::Cpu).unwrap()
+        };
+        let (x, bias) = (numbers(500, 40, x), numbers(1, 40, 0.1).squeeze(0).unwrap());
+        let weight = Var::from_tensor(&numbers(40, 40, 0.3)).unwrap();
+        let y = record(&[&x], || {
+            let h = silu(&linear(&x, &weight, &bias)?)?;
+            linear(&h, &weight, &bias)
+        });
+        let loss = y.unwrap().sqr().unwrap().sum_all().unwrap();
+        let gradient = backward(&loss).unwrap().take(&weight).unwrap().unwrap();
+        gradient.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn threads_that_compute_at_a_time_do_not_mix() {
+        let alone: Vec<_> = (1..5).map(|x| gradient(x as f32)).collect();
+        for _ in 0..5 {
+            let threads: Vec<_> =
+                (1..5).map(|x| thread::spawn(move || gradient(x as f32))).collect();
+            let together: Vec<_> = threads.into_iter().map(|t| t.join().unwrap()).collect();
+            assert_eq!(together, alone);
+        }
+    }
+
+    #[test]
+    fn work_moves_to_the_threads_for_computation_and_takes_its_profile_along() {
+        assert!(rayon::current_thread_index().is_none());
+        let (index, taken) = profile(|| {
+            within(|| {
+                gradient(1.0);
+                within(rayon::current_thread_index)
+            })
+        });
+        assert!(index.is_some());
+        assert!(taken.ops.iter().any(|op| op.name == "linear"), "{taken:?}");
+        let panicked = thread::spawn(|| within(|| panic!("of the work"))).join();
+        assert_eq!(panicked.unwrap_err().downcast_ref(), Some(&"of the work"));
+        assert_eq!(within(|| 3), 3);
+    }
+}
