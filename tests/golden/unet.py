@@ -1,6 +1,6 @@
 """Outputs and gradients of diffusers' UNet2DModel, for crates/diff-models/tests/golden_unet.rs.
 
-    python tests/golden/unet.py crates/diff-models/tests/fixtures
+    python tests/golden/unet.py crates/diff-models/tests/fixtures [NAME ...]
 
 Needs torch, diffusers and safetensors (written with torch 2.15, diffusers 0.42.1). Weights and
 inputs follow the rules `scatter` and `wave` of fill.py, so that only results are stored: `out`, and the gradient of
@@ -52,6 +52,14 @@ CASES = {
             block_out_channels=[9, 12, 15], add_attention=False, mid_block_scale_factor=1.5,
             time_embedding_dim=20,
             down_block_types=["DownBlock2D"] * 3, up_block_types=["UpBlock2D"] * 3)),
+    # Time as scale and shift, with which the library's attention in the middle has no norm.
+    "shifted12x8": dict(
+        shape=[2, 3, 12, 8], times=[2, 640], some=False,
+        config=dict(
+            sample_size=[12, 8], in_channels=3, out_channels=3, layers_per_block=1, norm_num_groups=4,
+            block_out_channels=[8, 12], attention_head_dim=4, resnet_time_scale_shift="scale_shift",
+            down_block_types=["DownBlock2D", "AttnDownBlock2D"],
+            up_block_types=["AttnUpBlock2D", "UpBlock2D"])),
 }
 
 
@@ -74,9 +82,10 @@ def results(case):
     return tensors, [name for name, _ in model.named_parameters()]
 
 
-def main(folder):
+def main(folder, *names):
     torch.set_num_threads(1)
-    for name, case in CASES.items():
+    for name in names or CASES:
+        case = CASES[name]
         tensors, order = results(case)
         about = {key: json.dumps(case.get(key)) for key in ["config", "shape", "times", "labels"]}
         save_file(tensors, f"{folder}/unet_{name}.safetensors", metadata={**about, "order": json.dumps(order)})
@@ -84,4 +93,4 @@ def main(folder):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -231,7 +231,7 @@ fn options_that_are_not_supported_are_named_with_those_that_are() {
     for (key, value, supported) in [
         ("time_embedding_type", json!("fourier"), "positional"),
         ("down_block_types", json!(["SkipDownBlock2D", "DownBlock2D"]), "AttnDownBlock2D"),
-        ("resnet_time_scale_shift", json!("scale_shift"), "default"),
+        ("resnet_time_scale_shift", json!("ada_group"), "default, scale_shift"),
         ("downsample_type", json!("resnet"), "conv"),
         ("class_embed_type", json!("timestep"), "null"),
         ("norm_num_groups", json!(3), "multiples of"),

@@ -118,6 +118,11 @@ fn three_levels_without_attention() {
 }
 
 #[test]
+fn time_as_scale_and_shift_at_12x8() {
+    check("shifted12x8");
+}
+
+#[test]
 fn the_cifar10_network() {
     check("cifar10");
 }

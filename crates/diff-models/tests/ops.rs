@@ -156,6 +156,11 @@ fn group_norm_follows_its_definition_and_has_its_gradients() {
         check_gradients("group_norm_silu", &inputs, |x| {
             ops::group_norm_silu(&x[0], &x[1], &x[2], spec)
         });
+        let [x, w, b] = inputs.clone();
+        let with_scale_shift = [x, w, b, input(&[2, 12], 0.53)];
+        check_gradients("group_norm_scale_shift_silu", &with_scale_shift, |x| {
+            ops::group_norm_scale_shift_silu(&x[0], &x[1], &x[2], &x[3], spec)
+        });
     }
 }
 
@@ -277,6 +282,11 @@ fn in_f32_every_operation_is_close_to_f64() {
             vec![x(&[3, 5, 7, 36]), x(&[36]), x(&[36])],
         ),
         (
+            "group_norm_scale_shift_silu".to_string(),
+            Box::new(move |x| ops::group_norm_scale_shift_silu(&x[0], &x[1], &x[2], &x[3], spec)),
+            vec![x(&[3, 5, 7, 36]), x(&[36]), x(&[36]), x(&[3, 72])],
+        ),
+        (
             "attention".to_string(),
             Box::new(|x| ops::attention(&x[0], &x[1], &x[2], 2)),
             vec![x(&[2, 53, 38]), x(&[2, 101, 38]), x(&[2, 101, 38])],
@@ -377,5 +387,9 @@ fn shapes_that_do_not_fit_are_refused() -> Result<()> {
     let spec = GroupNormSpec { groups: 2, eps: 1e-5 };
     let norm = message(ops::group_norm(&x, &zeros(&[3])?, &zeros(&[3])?, spec));
     assert!(norm.contains("3 channels do not fall into 2"), "{norm}");
+    let (three, two) = (zeros(&[3])?, zeros(&[1, 3])?);
+    let spec = GroupNormSpec { groups: 3, eps: 1e-5 };
+    let norm = message(ops::group_norm_scale_shift_silu(&x, &three, &three, &two, spec));
+    assert!(norm.contains("scale_shift of shape [1, 3]"), "{norm}");
     Ok(())
 }

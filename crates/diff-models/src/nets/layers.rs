@@ -119,6 +119,11 @@ impl GroupNorm {
     pub fn forward_silu(&self, x: &Tensor) -> Result<Tensor> {
         ops::group_norm_silu(x, &self.weight, &self.bias, self.spec)
     }
+
+    /// Normalises `x`, applies scale and shift `[B, 2 C]` of its samples, and SiLU.
+    pub fn forward_scale_shift_silu(&self, x: &Tensor, scale_shift: &Tensor) -> Result<Tensor> {
+        ops::group_norm_scale_shift_silu(x, &self.weight, &self.bias, scale_shift, self.spec)
+    }
 }
 
 /// A table with one row per class.

@@ -32,7 +32,7 @@ pub use dropout::dropout;
 pub use embedding::{TimeEmbedding, embedding, timestep_embedding};
 pub use graph::{Derivatives, backward, record};
 pub use linear::{Affine, linear};
-pub use norm::{GroupNormSpec, group_norm, group_norm_silu};
+pub use norm::{GroupNormSpec, group_norm, group_norm_scale_shift_silu, group_norm_silu};
 pub use prepared::Prepared;
 pub use process::{settle, within};
 pub use profile::{OpTime, Pass, Profile, peak_flops, profile};

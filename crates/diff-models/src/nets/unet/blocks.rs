@@ -11,7 +11,8 @@ use crate::{
 use candle_core::Tensor;
 
 /// diffusers' `ResnetBlock2D`: norm, SiLU, convolution, plus time, norm, SiLU, dropout,
-/// convolution, plus input.
+/// convolution, plus input. With `resnet_time_scale_shift = "scale_shift"` the time scales and shifts
+/// what the second norm gives instead of being added before it.
 #[derive(Clone, Debug)]
 pub(super) struct ResnetBlock {
     norm1: GroupNorm,
@@ -20,6 +21,7 @@ pub(super) struct ResnetBlock {
     norm2: GroupNorm,
     conv2: Conv2d,
     shortcut: Option<Conv2d>,
+    scale_shift: bool,
     dropout: f64,
     /// Tells this block's dropout masks from other blocks'.
     layer: u16,
@@ -37,6 +39,8 @@ impl ResnetBlock {
     ) -> Result<Self> {
         let norm = GroupNormSpec { groups: config.norm_num_groups, eps: config.norm_eps };
         let same = ConvGeometry::same(3);
+        let scale_shift = config.scale_shift();
+        let time = (config.time_width(), if scale_shift { 2 * outputs } else { outputs });
         builder.under(index, |b| {
             Ok(ResnetBlock {
                 layer: b.shapes().len() as u16,
@@ -44,7 +48,8 @@ impl ResnetBlock {
                 scale,
                 norm1: GroupNorm::new(b, "norm1", inputs, norm)?,
                 conv1: Conv2d::new(b, "conv1", (inputs, outputs), 3, same)?,
-                time: Linear::new(b, "time_emb_proj", (config.time_width(), outputs))?,
+                scale_shift,
+                time: Linear::new(b, "time_emb_proj", time)?,
                 norm2: GroupNorm::new(b, "norm2", outputs, norm)?,
                 conv2: Conv2d::new(b, "conv2", (outputs, outputs), 3, same)?,
                 shortcut: match inputs == outputs {
@@ -64,9 +69,14 @@ impl ResnetBlock {
     /// `time` is the activated time embedding `[B, time_width]`.
     pub(super) fn forward(&self, x: &Tensor, time: &Tensor, context: &Context) -> Result<Tensor> {
         let time = self.time.forward(time)?;
-        let shift = Extra { shift: Some(&time), residual: None };
-        let h = self.conv1.forward_with(&self.norm1.forward_silu(x)?, shift)?;
-        let h = self.norm2.forward_silu(&h)?;
+        let h = self.norm1.forward_silu(x)?;
+        let h = match self.scale_shift {
+            true => self.norm2.forward_scale_shift_silu(&self.conv1.forward(&h)?, &time)?,
+            false => {
+                let shift = Extra { shift: Some(&time), residual: None };
+                self.norm2.forward_silu(&self.conv1.forward_with(&h, shift)?)?
+            }
+        };
         let h = ops::dropout(&h, self.dropout, context, self.layer)?;
         let skip = match &self.shortcut {
             None => x.clone(),
@@ -86,7 +96,7 @@ impl ResnetBlock {
 /// diffusers' `Attention` over the pixels of a map, with residual connection.
 #[derive(Clone, Debug)]
 pub(super) struct AttentionBlock {
-    norm: GroupNorm,
+    norm: Option<GroupNorm>,
     to_q: Linear,
     to_k: Linear,
     to_v: Linear,
@@ -102,15 +112,17 @@ impl AttentionBlock {
         builder: &mut ParamBuilder,
         index: usize,
         channels: usize,
-        groups: usize,
+        groups: Option<usize>,
         config: &UnetConfig,
         scale: f64,
     ) -> Result<Self> {
-        let norm = GroupNormSpec { groups, eps: config.norm_eps };
+        let norm = groups.map(|groups| GroupNormSpec { groups, eps: config.norm_eps });
         let width = (channels, channels);
         builder.under(index, |b| {
             Ok(AttentionBlock {
-                norm: GroupNorm::new(b, "group_norm", channels, norm)?,
+                norm: norm
+                    .map(|norm| GroupNorm::new(b, "group_norm", channels, norm))
+                    .transpose()?,
                 to_q: Linear::new(b, "to_q", width)?,
                 to_k: Linear::new(b, "to_k", width)?,
                 to_v: Linear::new(b, "to_v", width)?,
@@ -123,7 +135,7 @@ impl AttentionBlock {
     }
 
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let h = self.norm.forward(x)?;
+        let h = self.norm.as_ref().map_or_else(|| Ok(x.clone()), |norm| norm.forward(x))?;
         let (q, k, v) = (self.to_q.forward(&h)?, self.to_k.forward(&h)?, self.to_v.forward(&h)?);
         let mixed = ops::attention(&q, &k, &v, self.heads)?;
         rescale(self.to_out.forward_plus(&mixed, x)?, self.scale)

@@ -110,6 +110,11 @@ impl UnetConfig {
         self.time_embedding_dim.unwrap_or(4 * self.block_out_channels.first().unwrap_or(&0))
     }
 
+    /// Whether the time scales and shifts instead of being added.
+    pub(super) fn scale_shift(&self) -> bool {
+        self.resnet_time_scale_shift == "scale_shift"
+    }
+
     /// Refuses what cannot be built, by name, with what is supported.
     pub fn check(&self) -> Result<()> {
         self.check_names()?;
@@ -138,7 +143,11 @@ impl UnetConfig {
         one_of("downsample_type", &self.downsample_type, &["conv"])?;
         one_of("upsample_type", &self.upsample_type, &["conv"])?;
         one_of("act_fn", &self.act_fn, &["silu", "swish"])?;
-        one_of("resnet_time_scale_shift", &self.resnet_time_scale_shift, &["default"])?;
+        one_of(
+            "resnet_time_scale_shift",
+            &self.resnet_time_scale_shift,
+            &["default", "scale_shift"],
+        )?;
         one_of("class_embed_type", self.class_embed_type.as_deref().unwrap_or("null"), &["null"])
     }
 

@@ -153,7 +153,11 @@ impl Middle {
         config: &UnetConfig,
     ) -> Result<Self> {
         let scale = config.mid_block_scale_factor;
-        let groups = config.attn_norm_num_groups.unwrap_or(config.norm_num_groups);
+        // The library's own reading: with scale and shift, no norm unless its groups are named.
+        let groups = config.attn_norm_num_groups.or(match config.scale_shift() {
+            true => None,
+            false => Some(config.norm_num_groups),
+        });
         let attention = match config.add_attention {
             false => None,
             true => Some(builder.under("attentions", |b| {
@@ -188,7 +192,7 @@ fn attentions(
 ) -> Result<Vec<AttentionBlock>> {
     builder.under("attentions", |b| {
         (0..count)
-            .map(|i| AttentionBlock::new(b, i, width, config.norm_num_groups, config, 1.0))
+            .map(|i| AttentionBlock::new(b, i, width, Some(config.norm_num_groups), config, 1.0))
             .collect()
     })
 }

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     error::Result,
     ops::{
-        Prepared,
+        Prepared, bhwc,
         cpu::{Real, Shared, Values, filled, tensor},
         graph::{self, Operation, Step},
     },
@@ -18,19 +18,14 @@ use candle_core::{Tensor, WithDType};
 use rayon::prelude::*;
 use std::sync::Arc;
 
-pub(super) fn group_norm(
-    x: &Tensor,
-    weight: &Tensor,
-    bias: &Tensor,
-    spec: GroupNormSpec,
-    silu: bool,
-) -> Result<Tensor> {
-    let sample = x.elem_count() / x.dim(0)?;
-    let op = GroupNorm { sample, channels: weight.dim(0)?, spec, silu, kept: Prepared::new() };
-    graph::apply(op, &[x, weight, bias])
+pub(super) fn group_norm(inputs: &[&Tensor], spec: GroupNormSpec, silu: bool) -> Result<Tensor> {
+    let (batch, _, _, channels) = bhwc("group_norm", inputs[0])?;
+    let sample = inputs[0].elem_count() / batch;
+    let op = GroupNorm { sample, channels, spec, silu, kept: Prepared::new() };
+    graph::apply(op, inputs)
 }
 
-/// Inputs: maps, weight, bias.
+/// Inputs: maps, weight, bias and, perhaps, scale and shift `[B, 2 C]`.
 struct GroupNorm {
     /// Values of one sample.
     sample: usize,
@@ -76,6 +71,8 @@ impl Operation for GroupNorm {
     fn forward<T: Real>(&self, of: &[Tensor]) -> candle_core::Result<Tensor> {
         let x: &[T] = &Values::of(&of[0])?;
         let (weight, bias): (&[T], &[T]) = (&Values::of(&of[1])?, &Values::of(&of[2])?);
+        let scale_shift = of.get(3).map(Values::<T>::of).transpose()?;
+        let affine = Affine { weight, bias, scale_shift: scale_shift.as_deref() };
         let total = x.len() / self.sample * self.channels;
         let (mut mean, mut scale) = (vec![T::zero(); total], vec![T::zero(); total]);
         let kept = (Shared::new(&mut mean), Shared::new(&mut scale));
@@ -85,7 +82,8 @@ impl Operation for GroupNorm {
                 // SAFETY: these channels are this piece's alone.
                 let (mean, scale) = unsafe { (kept.0.part(rows.clone()), kept.1.part(rows)) };
                 self.statistics(x, piece, mean, scale);
-                let (slope, offset) = affine((mean, scale), (piece.of(weight), piece.of(bias)));
+                let (weight, bias) = affine.of(piece);
+                let (slope, offset) = slopes((mean, scale), (&weight, &bias));
                 let (slope, offset) = (&slope[..], &offset[..]);
                 let pass = Pass::Normalise { x, y, slope, offset, silu: self.silu };
                 self.run(piece, pass, Default::default());
@@ -96,10 +94,12 @@ impl Operation for GroupNorm {
     }
 
     fn backward<T: Real>(&self, step: &Step) -> candle_core::Result<Vec<Option<Tensor>>> {
-        let [x, weight, bias] = step.inputs else {
+        let [x, weight, bias, modulation @ ..] = step.inputs else {
             candle_core::bail!("group_norm: expected maps, weight and bias")
         };
         let (w, b): (&[T], &[T]) = (&Values::of(weight)?, &Values::of(bias)?);
+        let scale_shift = modulation.first().map(Values::<T>::of).transpose()?;
+        let affine = Affine { weight: w, bias: b, scale_shift: scale_shift.as_deref() };
         let (xs, dys): (&[T], &[T]) = (&Values::of(x)?, &Values::of(step.dy)?);
         let total = xs.len() / self.sample * self.channels;
         let (mut dws, mut dbs) = (vec![0.0; total], vec![0.0; total]);
@@ -112,21 +112,25 @@ impl Operation for GroupNorm {
                     // SAFETY: these channels are this piece's alone.
                     let sums = unsafe { (sums.0.part(rows.clone()), sums.1.part(rows.clone())) };
                     let statistics = (&kept.mean[rows.clone()], &kept.scale[rows]);
-                    let affine = (piece.of(w), piece.of(b));
                     self.backward_piece((xs, dys, dx), piece, statistics, affine, sums);
                 });
             })
         })?;
-        let over_batch = |sums: &[f64]| -> candle_core::Result<Tensor> {
+        let dx = tensor(dx, x.shape().clone(), x)?;
+        let mut gradients = vec![Some(dx)];
+        let modulated = affine.modulation_gradient(&mut dws, &mut dbs);
+        for sums in [&dws, &dbs] {
             let mut total = vec![0.0; self.channels];
             for sums in sums.chunks_exact(self.channels) {
                 total.iter_mut().zip(sums).for_each(|(total, v)| *total += *v);
             }
             let total: Vec<T> = total.into_iter().map(T::from_f64).collect();
-            tensor(total, self.channels, x)
-        };
-        let dx = tensor(dx, x.shape().clone(), x)?;
-        Ok(vec![Some(dx), Some(over_batch(&dws)?), Some(over_batch(&dbs)?)])
+            gradients.push(Some(tensor(total, self.channels, x)?));
+        }
+        if let (Some(modulated), [like]) = (modulated, modulation) {
+            gradients.push(Some(tensor(modulated, like.shape().clone(), x)?));
+        }
+        Ok(gradients)
     }
 }
 
@@ -190,17 +194,18 @@ impl GroupNorm {
         (x, dy, dx): (&[T], &[T], Shared<T>),
         piece: Piece,
         (mean, scale): (&[T], &[T]),
-        (weight, bias): (&[T], &[T]),
+        affine: Affine<T>,
         (dw, db): (&mut [f64], &mut [f64]),
     ) {
-        let (slope, offset) = affine((mean, scale), (weight, bias));
+        let (weight, bias) = affine.of(piece);
+        let (slope, offset) = slopes((mean, scale), (&weight, &bias));
         let (slope, offset) = (&slope[..], &offset[..]);
         // dx holds dz until the means over the groups are known.
         let silu = self.silu;
         let pass = Pass::Slopes { x, dy, dz: dx, scale, mean, slope, offset, silu };
         self.run(piece, pass, [db, dw]);
         let weighted = |sums: &[f64]| -> Vec<T> {
-            let sums = sums.iter().zip(weight);
+            let sums = sums.iter().zip(&weight);
             self.over_groups(sums.map(|(sum, w)| *sum * WithDType::to_f64(*w)), |v| v)
         };
         let (mean_dn, mean_dn_n) = (weighted(db), weighted(dw));
@@ -213,8 +218,57 @@ impl GroupNorm {
     }
 }
 
+/// The numbers that turn normalised values into z, channel by channel: of all pictures, and where
+/// there are scale and shift, of every picture `[B, 2 C]`.
+#[derive(Clone, Copy)]
+struct Affine<'a, T> {
+    weight: &'a [T],
+    bias: &'a [T],
+    scale_shift: Option<&'a [T]>,
+}
+
+impl<T: Real> Affine<'_, T> {
+    /// Weight and bias of the piece's channels: z = weight n + bias.
+    fn of(&self, piece: Piece) -> (Vec<T>, Vec<T>) {
+        let (mut weight, mut bias) = (piece.of(self.weight).to_vec(), piece.of(self.bias).to_vec());
+        if let Some(scale_shift) = self.scale_shift {
+            let channels = self.weight.len();
+            let of_picture = &scale_shift[2 * piece.image * channels..][..2 * channels];
+            let (scale, shift) = of_picture.split_at(channels);
+            for (i, (scale, shift)) in piece.of(scale).iter().zip(piece.of(shift)).enumerate() {
+                let factor = *scale + T::one();
+                weight[i] *= factor;
+                bias[i] = bias[i] * factor + *shift;
+            }
+        }
+        (weight, bias)
+    }
+
+    /// The gradient of scale and shift, from the sums of dz n and dz in every picture; these become
+    /// those of dy n and dy, where y = weight n + bias and z = y (1 + scale) + shift.
+    fn modulation_gradient(&self, dn: &mut [f64], d: &mut [f64]) -> Option<Vec<T>> {
+        let channels = self.weight.len();
+        let mut gradient = Vec::with_capacity(2 * d.len());
+        let pictures = dn.chunks_exact_mut(channels).zip(d.chunks_exact_mut(channels));
+        for ((dn, d), values) in pictures.zip(self.scale_shift?.chunks_exact(2 * channels)) {
+            for i in 0..channels {
+                let (weight, bias) = (self.weight[i], self.bias[i]);
+                let scale = WithDType::to_f64(weight) * dn[i] + WithDType::to_f64(bias) * d[i];
+                gradient.push(T::from_f64(scale));
+            }
+            gradient.extend(d.iter().map(|shift| T::from_f64(*shift)));
+            for i in 0..channels {
+                let factor = 1.0 + WithDType::to_f64(values[i]);
+                dn[i] *= factor;
+                d[i] *= factor;
+            }
+        }
+        Some(gradient)
+    }
+}
+
 /// Slope and offset that turn x into z, channel by channel.
-fn affine<T: Real>((mean, scale): (&[T], &[T]), (weight, bias): (&[T], &[T])) -> (Vec<T>, Vec<T>) {
+fn slopes<T: Real>((mean, scale): (&[T], &[T]), (weight, bias): (&[T], &[T])) -> (Vec<T>, Vec<T>) {
     let slope: Vec<T> = scale.iter().zip(weight).map(|(s, w)| *s * *w).collect();
     let offset = bias.iter().zip(mean).zip(&slope).map(|((b, m), s)| *b - *m * *s);
     let offset = offset.collect();

@@ -3,18 +3,19 @@
 
 use super::GroupNormSpec;
 use crate::{
-    error::Result,
+    error::{Error, Result},
     ops::{bhwc, silu},
 };
 use candle_core::Tensor;
 
 pub(super) fn group_norm(
-    x: &Tensor,
-    weight: &Tensor,
-    bias: &Tensor,
+    inputs: &[&Tensor],
     GroupNormSpec { groups, eps }: GroupNormSpec,
     with_silu: bool,
 ) -> Result<Tensor> {
+    let [x, weight, bias, ..] = *inputs else {
+        return Err(Error::Input("group_norm: expected maps, weight and bias".into()));
+    };
     let (batch, height, width, channels) = bhwc("group_norm", x)?;
     let (pixels, each) = (height * width, channels / groups);
     // Groups first: statistics then run over the last dimension, which candle does fast.
@@ -31,6 +32,10 @@ pub(super) fn group_norm(
         .transpose(1, 2)?
         .contiguous()?
         .reshape((batch, height, width, channels))?;
-    let y = normal.broadcast_mul(weight)?.broadcast_add(bias)?;
+    let mut y = normal.broadcast_mul(weight)?.broadcast_add(bias)?;
+    if let Some(scale_shift) = inputs.get(3) {
+        let part = |first| scale_shift.narrow(1, first, channels)?.reshape((batch, 1, 1, channels));
+        y = y.broadcast_mul(&(part(0)? + 1.0)?)?.broadcast_add(&part(channels)?)?;
+    }
     if with_silu { silu(&y) } else { Ok(y) }
 }

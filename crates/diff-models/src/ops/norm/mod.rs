@@ -1,4 +1,4 @@
-//! Group normalisation, alone or with the SiLU that follows it.
+//! Group normalisation, alone or with the SiLU that follows it, with scale and shift in between or not.
 
 mod cpu;
 mod expression;
@@ -28,7 +28,7 @@ pub fn group_norm(
     bias: &Tensor,
     spec: GroupNormSpec,
 ) -> Result<Tensor> {
-    apply(x, weight, bias, spec, false)
+    apply(&[x, weight, bias], spec, false)
 }
 
 /// [`group_norm`] followed by SiLU, in one pass.
@@ -41,16 +41,34 @@ pub fn group_norm_silu(
     bias: &Tensor,
     spec: GroupNormSpec,
 ) -> Result<Tensor> {
-    apply(x, weight, bias, spec, true)
+    apply(&[x, weight, bias], spec, true)
 }
 
-fn apply(
+/// The SiLU of y (1 + scale) + shift, in one pass, where y is the [`group_norm`] of `x` and
+/// `scale_shift` `[B, 2 C]` holds every sample's scales first (Dhariwal & Nichol, 2021, "adaptive
+/// group normalization").
+///
+/// # Errors
+/// As [`group_norm`].
+pub fn group_norm_scale_shift_silu(
     x: &Tensor,
     weight: &Tensor,
     bias: &Tensor,
+    scale_shift: &Tensor,
     spec: GroupNormSpec,
-    silu: bool,
 ) -> Result<Tensor> {
+    let (batch, _, _, channels) = bhwc("group_norm", x)?;
+    if scale_shift.dims() != [batch, 2 * channels] {
+        return Err(mismatch("group_norm", x, "scale_shift", scale_shift));
+    }
+    apply(&[x, weight, bias, scale_shift], spec, true)
+}
+
+/// `inputs` are maps, weight, bias and, perhaps, scale and shift.
+fn apply(inputs: &[&Tensor], spec: GroupNormSpec, silu: bool) -> Result<Tensor> {
+    let [x, weight, bias, ..] = *inputs else {
+        return Err(Error::Input("group_norm: expected maps, weight and bias".into()));
+    };
     let (_, _, _, channels) = bhwc("group_norm", x)?;
     if spec.groups == 0 || channels % spec.groups != 0 {
         return Err(Error::Input(format!(
@@ -65,8 +83,8 @@ fn apply(
     }
     match (x.elem_count(), x.device().is_cpu()) {
         (0, _) => Ok(x.clone()),
-        (_, true) => cpu::group_norm(x, weight, bias, spec, silu),
-        (_, false) => expression::group_norm(x, weight, bias, spec, silu),
+        (_, true) => cpu::group_norm(inputs, spec, silu),
+        (_, false) => expression::group_norm(inputs, spec, silu),
     }
 }
 
@@ -84,20 +102,25 @@ mod tests {
     #[test]
     fn the_cpu_path_equals_the_expression() {
         for (shape, groups) in [([1, 1, 1, 6], 2), ([3, 5, 4, 6], 3), ([2, 11, 13, 8], 8)] {
-            for silu in [false, true] {
+            for (silu, scale_shift) in [(false, false), (true, false), (true, true)] {
                 let spec = GroupNormSpec { groups, eps: 1e-3 };
-                let channels = shape[3];
-                let inputs = [wave(&shape, 0.7), wave(&[channels], 0.3), wave(&[channels], 0.9)];
-                let run =
-                    |op: fn(&Tensor, &Tensor, &Tensor, GroupNormSpec, bool) -> Result<Tensor>| {
-                        let vars = inputs.each_ref().map(|x| Var::from_tensor(x).unwrap());
-                        let out = op(&vars[0], &vars[1], &vars[2], spec, silu).unwrap();
-                        let weighted = (out.clone() * wave(&shape, 0.41)).unwrap();
-                        let grads = weighted.sum_all().unwrap().backward().unwrap();
-                        let flat = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f64>().unwrap();
-                        let all = vars.iter().map(|v| flat(grads.get(v).unwrap()));
-                        all.chain([flat(&out)]).collect::<Vec<_>>()
-                    };
+                let (batch, channels) = (shape[0], shape[3]);
+                let mut inputs =
+                    vec![wave(&shape, 0.7), wave(&[channels], 0.3), wave(&[channels], 0.9)];
+                if scale_shift {
+                    inputs.push(wave(&[batch, 2 * channels], 0.5));
+                }
+                let run = |op: fn(&[&Tensor], GroupNormSpec, bool) -> Result<Tensor>| {
+                    let vars: Vec<Var> =
+                        inputs.iter().map(|x| Var::from_tensor(x).unwrap()).collect();
+                    let tracked: Vec<&Tensor> = vars.iter().map(|v| v.as_tensor()).collect();
+                    let out = op(&tracked, spec, silu).unwrap();
+                    let weighted = (out.clone() * wave(&shape, 0.41)).unwrap();
+                    let grads = weighted.sum_all().unwrap().backward().unwrap();
+                    let flat = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+                    let all = vars.iter().map(|v| flat(grads.get(v).unwrap()));
+                    all.chain([flat(&out)]).collect::<Vec<_>>()
+                };
                 for (fast, plain) in run(cpu::group_norm).iter().zip(run(expression::group_norm)) {
                     let close = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-11 * (1.0 + b.abs());
                     assert!(fast.iter().zip(&plain).all(close), "{shape:?} {groups} {silu}");
