@@ -170,6 +170,13 @@ fn silu_softmax_and_upsampling_gradients() {
     check_gradients("silu", &x, |x| ops::silu(&x[0]));
     check_gradients("softmax", &x, |x| ops::softmax(&x[0]));
     check_gradients("upsample", &x, |x| ops::upsample_nearest2x(&x[0]));
+    let even = [input(&[2, 4, 2, 5], 0.71)];
+    check_gradients("downsample", &even, |x| ops::downsample_average2x(&x[0]));
+    let (small, large) = (&even[0], ops::upsample_nearest2x(&even[0]).unwrap());
+    let back = ops::downsample_average2x(&large).unwrap();
+    assert_eq!(values(&back), values(small));
+    let odd = ops::downsample_average2x(&x[0]).unwrap_err().to_string();
+    assert!(odd.contains("3 x 2: expected even sides"), "{odd}");
 }
 
 #[test]
@@ -353,6 +360,10 @@ fn nothing_in_gives_nothing_out() {
     assert_eq!(ops::concat(&x, &x).unwrap().dims(), [0, 4, 4, 40]);
     assert_eq!(ops::silu(&x).unwrap().dims(), [0, 4, 4, 20]);
     assert_eq!(ops::attention(&x, &x, &x, 2).unwrap().dims(), [0, 4, 4, 20]);
+    let order = ops::QkvOrder::ByHead;
+    let qkv = none(&[0, 4, 4, 60]);
+    assert_eq!(ops::self_attention(&qkv, 2, order).unwrap().dims(), [0, 4, 4, 20]);
+    assert_eq!(ops::downsample_average2x(&x).unwrap().dims(), [0, 2, 2, 20]);
     let (one, no_keys) = (none(&[1, 2, 20]), none(&[1, 0, 20]));
     let refused = ops::attention(&one, &no_keys, &no_keys, 2).unwrap_err().to_string();
     assert!(refused.contains("no keys"), "{refused}");

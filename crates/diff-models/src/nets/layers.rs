@@ -20,16 +20,38 @@ impl Conv2d {
     pub fn new(
         builder: &mut ParamBuilder,
         name: &str,
-        (inputs, outputs): (usize, usize),
+        widths: (usize, usize),
         kernel: usize,
         geometry: ConvGeometry,
     ) -> Result<Self> {
-        let fan_in = Init::FanIn(inputs * kernel * kernel);
+        let fan_in = Init::FanIn(widths.0 * kernel * kernel);
+        Self::starting(builder, name, widths, kernel, geometry, fan_in)
+    }
+
+    /// The same, all zeros at first: what comes out of a residual block then is what goes in.
+    pub fn zero(
+        builder: &mut ParamBuilder,
+        name: &str,
+        widths: (usize, usize),
+        kernel: usize,
+        geometry: ConvGeometry,
+    ) -> Result<Self> {
+        Self::starting(builder, name, widths, kernel, geometry, Init::Zeros)
+    }
+
+    fn starting(
+        builder: &mut ParamBuilder,
+        name: &str,
+        (inputs, outputs): (usize, usize),
+        kernel: usize,
+        geometry: ConvGeometry,
+        init: Init,
+    ) -> Result<Self> {
         let prepared = builder.prepared();
         let convolution = Convolution { geometry, algorithm: builder.algorithm(), prepared };
         builder.under(name, |b| {
-            let weight = b.param("weight", (outputs, inputs, kernel, kernel), fan_in)?;
-            Ok(Conv2d { weight, bias: b.param("bias", outputs, fan_in)?, convolution })
+            let weight = b.param("weight", (outputs, inputs, kernel, kernel), init)?;
+            Ok(Conv2d { weight, bias: b.param("bias", outputs, init)?, convolution })
         })
     }
 
@@ -69,6 +91,21 @@ impl Linear {
         builder.under(name, |b| {
             let weight = b.param("weight", (outputs, inputs), fan_in)?;
             Ok(Linear { weight, bias: b.param("bias", outputs, fan_in)?, affine })
+        })
+    }
+
+    /// A convolution of sequences with a kernel of one, which is the same but for a weight
+    /// `[out, in, 1]`.
+    pub fn pointwise(
+        builder: &mut ParamBuilder,
+        name: &str,
+        (inputs, outputs): (usize, usize),
+        init: Init,
+    ) -> Result<Self> {
+        let affine = Affine::new(builder.prepared());
+        builder.under(name, |b| {
+            let weight = b.param("weight", (outputs, inputs, 1), init)?;
+            Ok(Linear { weight, bias: b.param("bias", outputs, init)?, affine })
         })
     }
 

@@ -1,5 +1,7 @@
 //! Networks. Parameter names, their order and their first values are PyTorch's.
 
+pub mod adm;
+mod check;
 mod classifier;
 mod layers;
 mod spec;

@@ -25,7 +25,7 @@ mod update;
 
 pub use activation::silu;
 pub use add::{add, scale};
-pub use attention::{attention, softmax};
+pub use attention::{QkvOrder, attention, self_attention, softmax};
 pub use concat::concat;
 pub use conv::{Algorithm, ConvGeometry, Convolution, Extra, conv2d};
 pub use dropout::dropout;
@@ -36,7 +36,7 @@ pub use norm::{GroupNormSpec, group_norm, group_norm_scale_shift_silu, group_nor
 pub use prepared::Prepared;
 pub use process::{settle, within};
 pub use profile::{OpTime, Pass, Profile, peak_flops, profile};
-pub use resample::upsample_nearest2x;
+pub use resample::{downsample_average2x, upsample_nearest2x};
 pub use update::{sum_of_squares, update};
 
 use crate::error::{Error, Result};

@@ -1,6 +1,8 @@
 //! What the golden tests share: the fill rules of `tests/golden/fill.py` and relative distances.
 // Every test binary uses its part.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+#![allow(dead_code, unreachable_pub, missing_docs, clippy::panic, clippy::unwrap_used)]
+
+pub mod golden;
 
 use candle_core::{DType, Device, Shape, Tensor};
 use std::collections::HashMap;

@@ -8,8 +8,11 @@ pub use config::{SampleSize, UnetConfig};
 
 use crate::{
     Condition, Context, Denoiser, Mean, Prediction, Second,
-    error::{Error, Result},
-    nets::layers::{Conv2d, Embedding, GroupNorm, Linear},
+    error::Result,
+    nets::{
+        check,
+        layers::{Conv2d, Embedding, GroupNorm, Linear},
+    },
     ops::{self, ConvGeometry, GroupNormSpec, TimeEmbedding},
     params::ParamBuilder,
 };
@@ -125,8 +128,9 @@ impl Unet {
         condition: &Condition,
         context: &Context,
     ) -> Result<Tensor> {
-        self.check_input(x, network_time)?;
-        let labels = self.check_condition(network_time.len(), condition)?;
+        let factor = 1 << (self.down.len() - 1);
+        check::input(x, network_time, self.config.in_channels, factor)?;
+        let labels = check::labels(network_time.len(), condition, self.config.num_class_embeds)?;
         let x = match self.config.center_input_sample {
             true => ((x * 2.0)? - 1.0)?,
             false => x.clone(),
@@ -186,54 +190,6 @@ impl Unet {
         let ends = self.conv_in.multiply_adds(pixels) + self.conv_out.multiply_adds(pixels);
         ends + self.time1.multiply_adds(1) + self.time2.multiply_adds(1) + down + middle + up
     }
-
-    fn check_input(&self, x: &Tensor, network_time: &[f64]) -> Result<()> {
-        let Ok((batch, channels, height, width)) = x.dims4() else {
-            return Err(Error::Input(format!("x: expected [B, C, H, W], got {:?}", x.dims())));
-        };
-        if channels != self.config.in_channels {
-            let expected = self.config.in_channels;
-            return Err(Error::Input(format!(
-                "x has {channels} channels, the network takes {expected} (shape {:?})",
-                x.dims()
-            )));
-        }
-        let factor = 1 << (self.down.len() - 1);
-        if height == 0 || width == 0 || height % factor != 0 || width % factor != 0 {
-            return Err(Error::Input(format!(
-                "x is {height} x {width}: this network needs multiples of {factor}"
-            )));
-        }
-        if network_time.len() != batch {
-            return Err(Error::Input(format!(
-                "{} times for a batch of {batch} rows",
-                network_time.len()
-            )));
-        }
-        Ok(())
-    }
-
-    /// The class labels, where the network takes them.
-    fn check_condition<'a>(
-        &self,
-        batch: usize,
-        condition: &'a Condition,
-    ) -> Result<Option<&'a [u32]>> {
-        if condition.image.is_some() {
-            return Err(Error::Input("this network takes no conditioning image".into()));
-        }
-        match (self.config.num_class_embeds, &condition.class) {
-            (None, None) => Ok(None),
-            (None, Some(_)) => {
-                Err(Error::Input("class labels given, but the network has no classes".into()))
-            }
-            (Some(_), None) => Err(Error::Input("the network needs a class label per row".into())),
-            (Some(rows), Some(labels)) => {
-                check_labels(labels, batch, rows)?;
-                Ok(Some(labels))
-            }
-        }
-    }
 }
 
 impl Denoiser for Unet {
@@ -252,18 +208,5 @@ impl Denoiser for Unet {
             PredictionType::VPrediction => Mean::V(out),
         };
         Ok(Prediction { mean, second: Second::None })
-    }
-}
-
-fn check_labels(labels: &[u32], batch: usize, classes: usize) -> Result<()> {
-    if labels.len() != batch {
-        return Err(Error::Input(format!(
-            "{} class labels for a batch of {batch} rows",
-            labels.len()
-        )));
-    }
-    match labels.iter().find(|label| **label as usize >= classes) {
-        Some(label) => Err(Error::Input(format!("class label {label}: expected 0..{classes}"))),
-        None => Ok(()),
     }
 }

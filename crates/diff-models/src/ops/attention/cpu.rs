@@ -2,7 +2,7 @@
 //! stay in cache and are never kept. The gradient computes them anew.
 #![allow(unsafe_code)] // threads write disjoint parts of one buffer
 
-use super::rows;
+use super::{QkvOrder, rows};
 use crate::{
     error::Result,
     ops::{
@@ -24,10 +24,18 @@ const QUERIES: usize = 48;
 pub(super) fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize) -> Result<Tensor> {
     let (batch, queries, channels) = rows(q)?;
     let keys = rows(k)?.1;
-    let op = Attention { batch, queries, keys, heads, width: channels / heads };
+    let op = Attention { batch, queries, keys, heads, width: channels / heads, joint: None };
     graph::apply(op, &[q, k, v])
 }
 
+pub(super) fn self_attention(qkv: &Tensor, heads: usize, order: QkvOrder) -> Result<Tensor> {
+    let (batch, tokens, channels) = rows(qkv)?;
+    let (queries, keys, width) = (tokens, tokens, channels / (3 * heads));
+    let op = Attention { batch, queries, keys, heads, width, joint: Some(order) };
+    graph::apply(op, &[qkv])
+}
+
+/// Inputs: queries, keys and values, or all of them in one.
 #[derive(Clone, Copy)]
 struct Attention {
     batch: usize,
@@ -36,6 +44,16 @@ struct Attention {
     heads: usize,
     /// Of a head.
     width: usize,
+    /// How queries, keys and values lie in the rows of one tensor, if they do.
+    joint: Option<QkvOrder>,
+}
+
+/// Which of the three.
+#[derive(Clone, Copy)]
+enum Kind {
+    Query,
+    Key,
+    Value,
 }
 
 impl Operation for Attention {
@@ -52,21 +70,22 @@ impl Operation for Attention {
     }
 
     fn forward<T: Real>(&self, of: &[Tensor]) -> candle_core::Result<Tensor> {
-        let (q, k): (&[T], &[T]) = (&Values::of(&of[0])?, &Values::of(&of[1])?);
-        let v: &[T] = &Values::of(&of[2])?;
-        let y = filled(q.len(), |out| {
+        let sources = of.iter().map(Values::<T>::of).collect::<candle_core::Result<Vec<_>>>()?;
+        let [q, k, v] = self.sources(&sources);
+        let y = filled(self.batch * self.queries * self.channels(), |out| {
             (0..self.batch * self.heads).into_par_iter().for_each(|piece| {
-                let (image, head) = (piece / self.heads, piece % self.heads);
-                let of_keys = self.at(image, head, self.keys);
-                let turned = self.turned(&k[of_keys..]);
-                let values = self.rows(&v[of_keys..], self.keys);
+                let head = (piece / self.heads, piece % self.heads);
+                let turned = self.turned(&k[self.start(Kind::Key, head)..]);
+                let values = &v[self.start(Kind::Value, head)..];
+                let values = self.rows(values, self.row(), self.keys);
                 let blocks = self.queries.div_ceil(QUERIES);
                 (0..blocks).into_par_iter().for_each(|block| {
                     let first = block * QUERIES;
                     let count = QUERIES.min(self.queries - first);
-                    let at = self.at(image, head, self.queries) + first * self.channels();
+                    let queries = &q[self.start(Kind::Query, head) + first * self.row()..];
+                    let at = self.result(head) + first * self.channels();
                     with_scratch(count * self.keys, |weights| {
-                        self.weights(&q[at..], &turned, count, weights);
+                        self.weights(queries, &turned, count, weights);
                         // SAFETY: these queries of this head are this piece's alone.
                         let target = unsafe { Target::within(out, at, self.channels()) };
                         T::run(Piece {
@@ -79,33 +98,32 @@ impl Operation for Attention {
                 });
             });
         });
-        tensor(y, of[0].shape().clone(), &of[0])
+        let mut shape = of[0].dims().to_vec();
+        shape.iter_mut().last().into_iter().for_each(|last| *last = self.channels());
+        tensor(y, shape, &of[0])
     }
 
     fn backward<T: Real>(&self, step: &Step) -> candle_core::Result<Vec<Option<Tensor>>> {
-        let [q, k, v] = step.inputs else {
-            candle_core::bail!("attention: expected queries, keys and values")
-        };
-        let (qs, ks, vs): (&[T], &[T], &[T]) = (&Values::of(q)?, &Values::of(k)?, &Values::of(v)?);
+        let sources =
+            step.inputs.iter().map(Values::<T>::of).collect::<candle_core::Result<Vec<_>>>()?;
+        let [q, k, v] = self.sources(&sources);
         let (ys, dys): (&[T], &[T]) = (&Values::of(step.output()?)?, &Values::of(step.dy)?);
-        let mut gradients = [q, k, v].map(|x| vec![T::zero(); x.elem_count()]);
-        let [dq, dk, dv] = gradients.each_mut().map(|values| Shared::new(values));
+        let mut gradients: Vec<Vec<T>> =
+            sources.iter().map(|values| vec![T::zero(); values.len()]).collect();
+        let shared: Vec<Shared<T>> = gradients.iter_mut().map(|dx| Shared::new(dx)).collect();
         (0..self.batch * self.heads).into_par_iter().for_each(|piece| {
-            let (image, head) = (piece / self.heads, piece % self.heads);
-            let (at, of_keys) =
-                (self.at(image, head, self.queries), self.at(image, head, self.keys));
-            // SAFETY: this head's rows are this piece's alone.
-            let targets = unsafe {
-                [
-                    Target::within(dq, at, self.channels()),
-                    Target::within(dk, of_keys, self.channels()),
-                    Target::within(dv, of_keys, self.channels()),
-                ]
-            };
-            let head = Head { q: &qs[at..], k: &ks[of_keys..], v: &vs[of_keys..] };
+            let head = (piece / self.heads, piece % self.heads);
+            let kinds = [Kind::Query, Kind::Key, Kind::Value];
+            let [of_q, of_k, of_v] = kinds.map(|kind| self.start(kind, head));
+            // SAFETY: this head's channels are this piece's alone.
+            let target =
+                |i: usize, at| unsafe { Target::within(shared[self.source(i)], at, self.row()) };
+            let targets = [target(0, of_q), target(1, of_k), target(2, of_v)];
+            let at = self.result(head);
+            let head = Head { q: &q[of_q..], k: &k[of_k..], v: &v[of_v..] };
             self.backward_head(head, &ys[at..], &dys[at..], targets);
         });
-        let each = gradients.into_iter().zip([q, k, v]);
+        let each = gradients.into_iter().zip(step.inputs);
         each.map(|(values, x)| tensor(values, x.shape().clone(), x).map(Some)).collect()
     }
 }
@@ -115,26 +133,52 @@ impl Attention {
         self.heads * self.width
     }
 
-    /// Where head `head` of picture `image` starts in a tensor of `rows` rows a picture.
-    fn at(&self, image: usize, head: usize, rows: usize) -> usize {
-        image * rows * self.channels() + head * self.width
+    /// The input in which queries (0), keys (1) and values (2) are.
+    fn source(&self, kind: usize) -> usize {
+        if self.joint.is_some() { 0 } else { kind }
     }
 
-    /// A head's rows as the right matrix of products over them.
-    fn rows<'a, T: Real>(&self, values: &'a [T], rows: usize) -> Rows<'a, T> {
-        Rows::new(values, (rows, self.width), self.channels())
+    /// Queries, keys and values.
+    fn sources<'a, T: Real>(&self, inputs: &'a [Values<T>]) -> [&'a [T]; 3] {
+        [0, 1, 2].map(|kind| &*inputs[self.source(kind)])
     }
 
-    /// A head's rows as the right matrix of products over its width: [d, M].
+    /// From one row of the inputs to the next.
+    fn row(&self) -> usize {
+        self.channels() * if self.joint.is_some() { 3 } else { 1 }
+    }
+
+    /// Where a kind of a picture's head starts in its input.
+    fn start(&self, kind: Kind, (image, head): (usize, usize)) -> usize {
+        let rows = if let Kind::Query = kind { self.queries } else { self.keys };
+        let column = match self.joint {
+            None => head * self.width,
+            Some(QkvOrder::ByHead) => (3 * head + kind as usize) * self.width,
+            Some(QkvOrder::ByKind) => (kind as usize * self.heads + head) * self.width,
+        };
+        image * rows * self.row() + column
+    }
+
+    /// Where a picture's head starts in the result.
+    fn result(&self, (image, head): (usize, usize)) -> usize {
+        image * self.queries * self.channels() + head * self.width
+    }
+
+    /// A head's rows, each `row` apart, as the right matrix of products over them.
+    fn rows<'a, T: Real>(&self, values: &'a [T], row: usize, rows: usize) -> Rows<'a, T> {
+        Rows::new(values, (rows, self.width), row)
+    }
+
+    /// A head's keys or values as the right matrix of products over its width: [d, M].
     fn turned<T: Real>(&self, rows: &[T]) -> Panels<T> {
-        Panels::new(rows, (self.width, self.keys), (1, self.channels()))
+        Panels::new(rows, (self.width, self.keys), (1, self.row()))
     }
 
     /// softmax(q k' / sqrt(d)) of `count` queries.
     fn weights<T: Real>(&self, q: &[T], keys: &Panels<T>, count: usize, out: &mut [T]) {
         T::run(Piece {
             target: Target::new(out, self.keys),
-            left: Left { values: q, row: self.channels(), term: 1 },
+            left: Left { values: q, row: self.row(), term: 1 },
             right: keys.right(),
             extent: (count, self.width, self.keys),
         });
@@ -152,13 +196,13 @@ impl Attention {
         [dq, dk, dv]: [Target<T>; 3],
     ) {
         let (turned_k, turned_v) = (self.turned(k), self.turned(v));
-        let keys = self.rows(k, self.keys);
+        let keys = self.rows(k, self.row(), self.keys);
         let channels = self.channels();
         let scale = T::from_f64((self.width as f64).powf(-0.5));
         for first in (0..self.queries).step_by(QUERIES) {
             let count = QUERIES.min(self.queries - first);
-            let start = first * channels;
-            let (q, y, dy) = (&q[start..], &y[start..], &dy[start..]);
+            let (q, start) = (&q[first * self.row()..], first * channels);
+            let (y, dy) = (&y[start..], &dy[start..]);
             with_scratch(2 * count * self.keys, |scratch| {
                 let (weights, dscores) = scratch.split_at_mut(count * self.keys);
                 self.weights(q, &turned_k, count, weights);
@@ -177,8 +221,9 @@ impl Attention {
                     extent: (count, self.keys, self.width),
                 });
                 let add = first > 0;
-                for (target, left, right) in [(dk, &*dscores, q), (dv, &*weights, dy)] {
-                    let right = self.rows(right, count);
+                let products = [(dk, &*dscores, q, self.row()), (dv, &*weights, dy, channels)];
+                for (target, left, right, row) in products {
+                    let right = self.rows(right, row, count);
                     T::run(Piece {
                         target: target.adding(add),
                         left: Left { values: left, row: 1, term: self.keys },
@@ -234,7 +279,7 @@ impl<T: Real> WithSimd for Slopes<'_, T> {
     }
 }
 
-/// The rows of one head, each `channels` apart.
+/// The rows of one head, each as far apart as the inputs' rows.
 struct Head<'a, T> {
     q: &'a [T],
     k: &'a [T],

@@ -1,7 +1,7 @@
 //! Attention as a plain candle expression: the oracle of the fast paths, which also serves devices
 //! that have none.
 
-use super::rows;
+use super::{QkvOrder, rows};
 use crate::error::Result;
 use candle_core::{D, Tensor};
 
@@ -16,6 +16,20 @@ pub(super) fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize) -> Res
     let weights = softmax(&scaled.matmul(&split(k)?.t()?)?)?;
     let mixed = weights.matmul(&split(v)?)?.reshape((batch, heads, tokens, width))?;
     Ok(mixed.transpose(1, 2)?.contiguous()?.reshape(q.shape())?)
+}
+
+pub(super) fn self_attention(qkv: &Tensor, heads: usize, order: QkvOrder) -> Result<Tensor> {
+    let (batch, tokens, channels) = rows(qkv)?;
+    let width = channels / (3 * heads);
+    let (shape, kind) = match order {
+        QkvOrder::ByHead => ((batch, tokens, heads, 3, width), 3),
+        QkvOrder::ByKind => ((batch, tokens, 3, heads, width), 2),
+    };
+    let parts = qkv.reshape(shape)?;
+    let part = |i: usize| parts.narrow(kind, i, 1)?.contiguous()?.reshape((batch, tokens, ()));
+    let mut out = qkv.dims().to_vec();
+    out.iter_mut().last().into_iter().for_each(|last| *last = channels / 3);
+    Ok(attention(&part(0)?, &part(1)?, &part(2)?, heads)?.reshape(out)?)
 }
 
 /// exp(x) / sum exp(x) over the last dimension.

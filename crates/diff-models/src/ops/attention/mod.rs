@@ -39,6 +39,37 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize) -> Result<Ten
     }
 }
 
+/// How queries, keys and values of all heads lie side by side in a row of 3 C channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QkvOrder {
+    /// `[head][q, k, v][width]`: guided-diffusion's older order.
+    ByHead,
+    /// `[q, k, v][head][width]`: its newer one.
+    ByKind,
+}
+
+/// [`attention`] among rows that hold queries, keys and values alike: `qkv` is `[B, N, 3 C]` or
+/// `[B, H, W, 3 C]`, the result `[B, N, C]` or `[B, H, W, C]`.
+///
+/// # Errors
+/// When the channels do not split into three times `heads`.
+pub fn self_attention(qkv: &Tensor, heads: usize, order: QkvOrder) -> Result<Tensor> {
+    let (_, _, channels) = rows(qkv)?;
+    if heads == 0 || channels % (3 * heads) != 0 {
+        return Err(Error::Input(format!(
+            "attention: {channels} channels do not split into queries, keys and values of {heads} \
+             heads"
+        )));
+    }
+    if qkv.elem_count() == 0 {
+        return Ok(qkv.narrow(qkv.rank() - 1, 0, channels / 3)?);
+    }
+    match qkv.device().is_cpu() {
+        true => cpu::self_attention(qkv, heads, order),
+        false => expression::self_attention(qkv, heads, order),
+    }
+}
+
 /// Batch, rows and channels.
 fn rows(x: &Tensor) -> Result<(usize, usize, usize)> {
     match *x.dims() {
@@ -86,6 +117,29 @@ mod tests {
             for (fast, plain) in run(cpu::attention).iter().zip(run(expression::attention)) {
                 let close = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-12 * (1.0 + b.abs());
                 assert!(fast.iter().zip(&plain).all(close), "{batch} {n} {m} {heads} {width}");
+            }
+        }
+    }
+
+    #[test]
+    fn joint_rows_are_what_their_parts_are() {
+        for (batch, n, heads, width) in [(2, 70, 1, 32), (1, 5, 2, 3), (3, 64, 3, 16)] {
+            for order in [QkvOrder::ByHead, QkvOrder::ByKind] {
+                let qkv = wave(&[batch, n, 3 * heads * width], 0.7);
+                let run = |op: fn(&Tensor, usize, QkvOrder) -> Result<Tensor>| {
+                    let var = Var::from_tensor(&qkv).unwrap();
+                    let out = op(&var, heads, order).unwrap();
+                    assert_eq!(out.dims(), [batch, n, heads * width]);
+                    let weighted = (&out * wave(out.dims(), 0.41)).unwrap();
+                    let grads = weighted.sum_all().unwrap().backward().unwrap();
+                    let flat = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+                    [flat(&out), flat(grads.get(&var).unwrap())]
+                };
+                let pairs = run(cpu::self_attention).into_iter();
+                for (fast, plain) in pairs.zip(run(expression::self_attention)) {
+                    let close = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-12 * (1.0 + b.abs());
+                    assert!(fast.iter().zip(&plain).all(close), "{n} {heads} {width} {order:?}");
+                }
             }
         }
     }

@@ -1,0 +1,111 @@
+//! Networks against their originals: outputs, and the gradients of all parameters.
+
+use super::{norm, relative, scatter, values, wave};
+use candle_core::{DType, Device, Tensor};
+use diff_models::{
+    Condition, Context,
+    params::{ParamBuilder, Params},
+};
+use safetensors::SafeTensors;
+use serde::de::DeserializeOwned;
+use std::{collections::HashMap, path::Path};
+
+/// What a script stored of a network.
+pub struct Golden {
+    about: HashMap<String, String>,
+    pub shape: Vec<usize>,
+    times: Vec<f64>,
+    labels: Option<Vec<u32>>,
+    order: Vec<String>,
+    tensors: HashMap<String, Tensor>,
+}
+
+/// The network's raw forward pass.
+pub type Forward<'a> =
+    &'a dyn Fn(&Tensor, &[f64], &Condition, &Context) -> diff_models::Result<Tensor>;
+
+impl Golden {
+    /// The fixture `NAME.safetensors`.
+    pub fn read(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join(format!("tests/fixtures/{name}.safetensors"));
+        let bytes = std::fs::read(&path).unwrap();
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        let about = header.metadata().clone().unwrap();
+        fn read<T: DeserializeOwned>(about: &HashMap<String, String>, key: &str) -> T {
+            serde_json::from_str(&about[key]).unwrap()
+        }
+        Golden {
+            shape: read(&about, "shape"),
+            times: read(&about, "times"),
+            labels: read(&about, "labels"),
+            order: read(&about, "order"),
+            tensors: candle_core::safetensors::load(path, &Device::Cpu).unwrap(),
+            about,
+        }
+    }
+
+    /// The configuration of the original.
+    pub fn config<C: DeserializeOwned>(&self) -> C {
+        serde_json::from_str(&self.about["config"]).unwrap()
+    }
+
+    /// Holds a network with the weights of [`filled`] against the original.
+    pub fn check(&self, name: &str, params: &Params, forward: Forward) {
+        let order: Vec<&str> = params.iter().map(|(name, _)| name).collect();
+        assert_eq!(order, self.order, "{name}: parameter order");
+        let x = wave(&self.shape, 0.11, 0.0);
+        let condition = Condition { class: self.labels.clone(), image: None };
+        let out = forward(&x, &self.times, &condition, &Context::Eval).unwrap();
+        let error = relative(&values(&out), &values(&self.tensors["out"]));
+        println!("{name}: output {error:.2e}");
+        assert!(error < 1e-5, "{name}: output differs by {error}");
+
+        let loss = (&out * wave(out.dims(), 0.23, 0.5)).unwrap().sum_all().unwrap();
+        let grads = loss.backward().unwrap();
+        let mut worst = (0.0, "");
+        for (parameter, var) in params.iter() {
+            let grad = grads.get(var).unwrap_or_else(|| panic!("{parameter} has no gradient"));
+            let error = self.gradient_error(parameter, &values(grad));
+            if error > worst.0 {
+                worst = (error, parameter);
+            }
+        }
+        println!("{name}: worst gradient {worst:?}");
+        assert!(worst.0 < 1e-4, "{name}: gradient of {} differs by {}", worst.1, worst.0);
+    }
+
+    /// The relative error of one parameter's gradient.
+    fn gradient_error(&self, parameter: &str, ours: &[f64]) -> f64 {
+        let theirs =
+            |kind: &str, name: &str| self.tensors.get(&format!("{kind}.{name}")).map(values);
+        if parameter.ends_with("to_k.bias") {
+            // Softmax does not see the key bias: both gradients are rounding. They must be small
+            // beside the query bias's.
+            let query = parameter.replace("to_k", "to_q");
+            let whole = theirs("grad", &query).map(|g| norm(&g));
+            return norm(ours) / whole.unwrap_or_else(|| theirs("norm", &query).unwrap()[0]);
+        }
+        match theirs("grad", parameter) {
+            Some(theirs) => relative(ours, &theirs),
+            None => {
+                let theirs_some = theirs("some", parameter).unwrap();
+                let stride = ours.len() / theirs_some.len();
+                let some: Vec<f64> =
+                    ours.iter().copied().step_by(stride).take(theirs_some.len()).collect();
+                let norms = relative(&[norm(ours)], &theirs("norm", parameter).unwrap());
+                relative(&some, &theirs_some).max(norms)
+            }
+        }
+    }
+}
+
+/// A network of weights by the rule `scatter`.
+pub fn filled<N>(build: impl Fn(&mut ParamBuilder) -> diff_models::Result<N>) -> (N, Params) {
+    let mut shapes = ParamBuilder::shapes_only();
+    build(&mut shapes).unwrap();
+    let weights = scatter(shapes.shapes());
+    let mut builder = ParamBuilder::weights(weights, "scatter", DType::F32, &Device::Cpu);
+    let network = build(&mut builder).unwrap();
+    (network, builder.finish().unwrap())
+}
