@@ -2,6 +2,7 @@
 
 use crate::{Error, Result, pictures::Pictures};
 use diff_core::rng::{Address, Purpose};
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -32,8 +33,8 @@ pub struct Memorisation {
 
 /// Samples that go through the set together, so that a picture is read once for all of them.
 const BLOCK: usize = 16;
-/// Squares of differences of this many bytes fit into 32 bits.
-const EXACT: usize = 1 << 16;
+/// Bytes of a picture that are compared at once; their squared differences fit into 32 bits.
+const PART: usize = 256;
 
 /// Squared distance, in grey levels (0..=255), of every sample to its nearest picture in `set`;
 /// exact, so that it does not depend on threads or on the order of the set.
@@ -51,16 +52,40 @@ pub fn nearest(samples: &Pictures, set: &Pictures) -> Result<Vec<u64>> {
         return Err(Error::Mismatch("no pictures to look for neighbours of or among".into()));
     }
     let size = samples.shape.iter().product();
-    let of_block = |block: &[u8]| {
+    let arch = Arch::new();
+    let of_block = |block: &[u8]| arch.dispatch(Search { block, size, set: &set.bytes });
+    Ok(samples.bytes.par_chunks(size * BLOCK).flat_map_iter(of_block).collect())
+}
+
+/// Some samples in a whole set; plain loops, which the compiler turns into the machine's vectors.
+struct Search<'a> {
+    block: &'a [u8],
+    size: usize,
+    set: &'a [u8],
+}
+
+impl WithSimd for Search<'_> {
+    type Output = Vec<u64>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Vec<u64> {
+        let Search { block, size, set } = self;
         let mut least = vec![u64::MAX; block.len() / size];
-        for picture in set.bytes.chunks_exact(size) {
+        for picture in set.chunks_exact(size) {
             for (least, sample) in least.iter_mut().zip(block.chunks_exact(size)) {
-                *least = (*least).min(squared(sample, picture));
+                // A picture that is already further away than the nearest needs no further look.
+                let mut sum = 0;
+                for (a, b) in sample.chunks(PART).zip(picture.chunks(PART)) {
+                    sum += squared(a, b);
+                    if sum >= *least {
+                        break;
+                    }
+                }
+                *least = (*least).min(sum);
             }
         }
         least
-    };
-    Ok(samples.bytes.par_chunks(size * BLOCK).flat_map_iter(of_block).collect())
+    }
 }
 
 /// Whether `samples` are nearer to the pictures trained on than to pictures held out. `seed` draws
@@ -114,16 +139,14 @@ fn subset(set: &Pictures, count: usize, seed: u64) -> Pictures {
     set.select(&order[..count])
 }
 
+#[inline(always)]
 fn squared(a: &[u8], b: &[u8]) -> u64 {
-    let parts = a.chunks(EXACT).zip(b.chunks(EXACT));
-    let sums = parts.map(|(a, b)| {
-        let squares = a.iter().zip(b).map(|(a, b)| {
-            let difference = i32::from(*a) - i32::from(*b);
-            (difference * difference) as u32
-        });
-        u64::from(squares.sum::<u32>())
-    });
-    sums.sum()
+    let mut sum = 0;
+    for (a, b) in a.iter().zip(b) {
+        let difference = i32::from(*a) - i32::from(*b);
+        sum += (difference * difference) as u32;
+    }
+    u64::from(sum)
 }
 
 #[cfg(test)]
@@ -143,10 +166,11 @@ mod tests {
         assert_eq!(nearest(&samples, &pictures).unwrap(), [255 * 255, 0]);
         assert_eq!(mean_distance(&[255 * 255, 0]), 0.5);
         // Far apart in more bytes than 32 bits can add up.
-        let large = [1, EXACT + 1, 2];
-        let (black, white) = (vec![0; 2 * EXACT + 2], vec![255; 2 * EXACT + 2]);
+        const LARGE: usize = 1 << 16;
+        let large = [1, LARGE + 1, 2];
+        let (black, white) = (vec![0; 2 * LARGE + 2], vec![255; 2 * LARGE + 2]);
         let far = nearest(&set(large, &black), &set(large, &white)).unwrap();
-        assert_eq!(far, [255 * 255 * (2 * EXACT as u64 + 2)]);
+        assert_eq!(far, [255 * 255 * (2 * LARGE as u64 + 2)]);
     }
 
     #[test]
