@@ -37,6 +37,9 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
         Some(folder) => run::resumed(folder, &args.recipe.set)?,
         None => args.recipe.load()?,
     };
+    if let Some(warning) = config.train.ema.warning(config.train.steps) {
+        eprintln!("warning: {warning}");
+    }
     if args.dry_run {
         return dry_run(args, &config).map(|()| 0);
     }

@@ -32,6 +32,22 @@ impl Decays {
         }
         Ok(())
     }
+
+    /// What to know of the model's average after so many steps: that it has not forgotten the weights it
+    /// started from, if more than a thousandth of it are they.
+    pub fn warning(&self, steps: usize) -> Option<String> {
+        const FORGOTTEN: f64 = 1e-3;
+        let decay = *self.0.first()?;
+        let left = decay.powf(steps as f64);
+        (left > FORGOTTEN).then(|| {
+            let enough = FORGOTTEN.powf(1.0 / steps.max(1) as f64);
+            let percent = 100.0 * left;
+            format!(
+                "train.ema = {decay}: after {steps} steps {percent:.2} % of the average are the weights it \
+                 started from; a decay below {enough:.4} forgets them"
+            )
+        })
+    }
 }
 
 impl<'de> Deserialize<'de> for Decays {
@@ -146,5 +162,20 @@ impl Ema {
         self.shadow.iter_mut().zip(weights).for_each(|((_, shadow), weight)| *shadow = weight);
         self.waits = self.waits && steps == 0;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_average_that_still_holds_its_start_is_told_of() {
+        let warning = Decays(vec![0.999, 0.5]).warning(4000).unwrap();
+        for part in ["train.ema = 0.999", "4000 steps 1.83 %", "below 0.9983"] {
+            assert!(warning.contains(part), "{part} is not in {warning}");
+        }
+        assert_eq!(Decays(vec![0.995]).warning(4000), None);
+        assert_eq!(Decays(vec![0.0]).warning(1), None);
     }
 }

@@ -86,8 +86,8 @@ impl MeasureKind {
             MeasureKind::Pixels => {
                 "FD-pixels, the Fréchet distance between Gaussians fitted to the grey values \
                  themselves, and plain statistics of them. No network has a say in it; it sees \
-                 pictures that are too dark, too flat or all alike, and does not see whether a \
-                 picture shows a digit. It is no FID, nor a substitute for one."
+                 pictures that are too dark, too flat or all alike, and does not see what a \
+                 picture shows. It is no FID, nor a substitute for one."
             }
             MeasureKind::Fd => {
                 "Fréchet distance between Gaussians fitted to the features of samples and of \
