@@ -60,6 +60,16 @@ CASES = {
             block_out_channels=[8, 12], attention_head_dim=4, resnet_time_scale_shift="scale_shift",
             down_block_types=["DownBlock2D", "AttnDownBlock2D"],
             up_block_types=["AttnUpBlock2D", "UpBlock2D"])),
+    # Residual blocks that resample, by the kind of level and by the kind of resampling; learnt times.
+    "resnet8x16": dict(
+        shape=[2, 3, 8, 16], times=[2, 39], some=True,
+        config=dict(
+            sample_size=[8, 16], in_channels=3, out_channels=3, layers_per_block=1, norm_num_groups=4,
+            block_out_channels=[8, 12, 16], attention_head_dim=4, resnet_time_scale_shift="scale_shift",
+            time_embedding_type="learned", num_train_timesteps=40, downsample_type="resnet",
+            upsample_type="resnet", attn_norm_num_groups=4,
+            down_block_types=["ResnetDownsampleBlock2D", "AttnDownBlock2D", "DownBlock2D"],
+            up_block_types=["ResnetUpsampleBlock2D", "AttnUpBlock2D", "UpBlock2D"])),
 }
 
 

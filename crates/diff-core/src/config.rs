@@ -5,7 +5,7 @@ use crate::{
     error::{Error, Result},
     save::io_error,
 };
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use std::{fs, path::Path};
 use toml::{Table, Value};
 
@@ -32,6 +32,17 @@ pub fn read<T: DeserializeOwned>(text: &str, origin: &str, overrides: &[String])
         set(&mut table, text)?;
     }
     parse(table, origin)
+}
+
+/// `value` as TOML, which [`read`] takes.
+///
+/// # Errors
+/// When it has no form in TOML.
+pub fn text<T: Serialize>(value: &T) -> Result<String> {
+    toml::to_string(value).map_err(|e| {
+        let message = e.to_string();
+        Error::Config { origin: "resolved configuration".into(), message }
+    })
 }
 
 /// Deserialises a table; `origin` names it in errors.

@@ -56,7 +56,7 @@ fn network(timesteps: usize, resolution: usize, seed: u64) -> Checkpoint {
     };
     let schedule = ScheduleSpec { timesteps, ..ScheduleSpec::default() };
     let schedule = Schedule::new(&schedule).unwrap();
-    Checkpoint::init(spec.config().unwrap(), schedule, seed, &Device::Cpu).unwrap()
+    Checkpoint::init(&spec.into(), schedule, seed, &Device::Cpu).unwrap()
 }
 
 fn write(checkpoint: &Checkpoint, path: &Path) {

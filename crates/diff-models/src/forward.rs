@@ -34,6 +34,7 @@ impl ForwardInputs {
             Some(class) => Some(labels(&numbers(&class, "class", input)?, input)?),
         };
         let image = tensors.remove("image");
+        let image = image.map(|x| x.to_dtype(DType::F32)?.to_device(device)).transpose()?;
         if let Some(name) = tensors.keys().min() {
             let expected = "expected x, network_time, class, image";
             return Err(Error::file(input, format!("unexpected tensor `{name}`: {expected}")));
@@ -42,7 +43,8 @@ impl ForwardInputs {
     }
 
     /// Inputs for a checkpoint's network: the latents of samples 0..`batch` of `seed`, as
-    /// `diff-sample` starts from them, at times spread evenly over 0..T, with the classes in turn.
+    /// `diff-sample` starts from them, at times spread evenly over 0..T, with the classes in turn, and
+    /// with further latents for conditioning images.
     ///
     /// # Errors
     /// When `batch` is 0 or the picture size is unknown.
@@ -55,14 +57,18 @@ impl ForwardInputs {
         if batch == 0 {
             return Err(diff_core::Error::argument("batch", 0, "at least 1").into());
         }
-        let latent = Address::new(seed, Purpose::Latent);
-        let rows: Vec<_> = (0..batch as u64).map(|i| latent.index(i)).collect();
-        let x = normals(&rows, &checkpoint.image_shape()?, DType::F32, device)?;
+        let (latent, shape) = (Address::new(seed, Purpose::Latent), checkpoint.image_shape()?);
+        let drawn = |first: usize| {
+            let rows: Vec<_> = (first..first + batch).map(|i| latent.index(i as u64)).collect();
+            normals(&rows, &shape, DType::F32, device)
+        };
+        let x = drawn(0)?;
+        let image = checkpoint.takes_image().then(|| drawn(batch)).transpose()?;
         let timesteps = checkpoint.schedule.timesteps();
         let network_time = (0..batch).map(|i| ((2 * i + 1) * timesteps / (2 * batch)) as f64);
-        let classes = checkpoint.unet.config().num_class_embeds;
-        let class = classes.map(|n| (0..batch).map(|i| (i % n.max(1)) as u32).collect());
-        let condition = Condition { class, image: None };
+        let class =
+            checkpoint.classes().map(|n| (0..batch).map(|i| (i % n.max(1)) as u32).collect());
+        let condition = Condition { class, image };
         Ok(ForwardInputs { x, network_time: network_time.collect(), condition })
     }
 
@@ -88,7 +94,7 @@ impl ForwardInputs {
     /// When they do not go with the network.
     pub fn predict(&self, checkpoint: &Checkpoint) -> Result<Tensor> {
         let ForwardInputs { x, network_time, condition } = self;
-        checkpoint.unet.forward_network(x, network_time, condition, &Context::Eval)
+        checkpoint.denoiser.network().forward_network(x, network_time, condition, &Context::Eval)
     }
 }
 

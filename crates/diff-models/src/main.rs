@@ -3,14 +3,19 @@
 use candle_core::Device;
 use clap::{Args, Parser, Subcommand};
 use diff_core::{
-    Schedule, ScheduleSpec, cli, config,
+    Schedule, ScheduleKind, ScheduleSpec, cli, config,
     timing::{Facts, Timing},
 };
 use diff_models::{
-    ComputeArgs, ForwardInputs, ProfileArgs, checkpoint::Checkpoint, device, forward_file,
-    nets::DdpmSpec, write_prediction,
+    ComputeArgs, ForwardInputs, ProfileArgs,
+    checkpoint::Checkpoint,
+    device, forward_file,
+    nets::{Architecture, Catalogue},
+    write_prediction,
 };
+use serde::Serialize;
 use std::{
+    fmt::Display,
     io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -59,15 +64,16 @@ enum Command {
     },
     /// Time the network: one forward pass, as `forward` does it.
     Time(TimeArgs),
+    /// List the kinds of networks, their options, and the networks that have names.
+    Nets {
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
     /// Make a checkpoint with fresh weights.
     Init {
-        /// TOML with the network's DDPM terms (resolution, channels, multipliers, ...); the
-        /// CIFAR-10 network if absent.
-        #[arg(long)]
-        config: Option<PathBuf>,
-        /// Overrides a key of the configuration: key=value.
-        #[arg(long = "set")]
-        overrides: Vec<String>,
+        #[command(flatten)]
+        network: NetworkArgs,
         /// Where the weights are drawn.
         #[arg(long, default_value_t = 0)]
         seed: u64,
@@ -75,6 +81,55 @@ enum Command {
         #[arg(long)]
         out: PathBuf,
     },
+    /// Make a checkpoint of the weights of a file that comes without a configuration, as the
+    /// repositories of the papers publish them.
+    Import {
+        /// A PyTorch archive or a safetensors file, with one tensor per name.
+        #[arg(long, value_name = "FILE")]
+        weights: PathBuf,
+        #[command(flatten)]
+        network: NetworkArgs,
+        /// The folder to write.
+        #[arg(long)]
+        out: PathBuf,
+    },
+}
+
+#[derive(Args)]
+struct NetworkArgs {
+    /// A network that has a name (`diff-models nets` lists them).
+    #[arg(long, value_name = "NAME", conflicts_with = "config")]
+    preset: Option<String>,
+    /// TOML with the `kind` of the network and its options (`diff-models nets` lists them); the DDPM
+    /// network for CIFAR-10 if neither this nor a name is given.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Overrides an option: key=value.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// The kind of the forward process.
+    #[arg(long, value_name = "KIND", default_value_t = ScheduleKind::Linear)]
+    schedule: ScheduleKind,
+    /// Time steps of the forward process.
+    #[arg(long, value_name = "T", default_value_t = 1000)]
+    timesteps: usize,
+}
+
+impl NetworkArgs {
+    fn architecture(&self) -> anyhow::Result<Architecture> {
+        let preset = match (&self.config, &self.preset) {
+            (Some(path), _) => return Ok(config::load(Some(path), &self.overrides)?),
+            (None, Some(name)) => Architecture::preset(name)?,
+            (None, None) => Architecture::default(),
+        };
+        let origin = self.preset.as_deref().unwrap_or("configuration");
+        Ok(config::read(&config::text(&preset)?, origin, &self.overrides)?)
+    }
+
+    fn schedule(&self) -> anyhow::Result<Schedule> {
+        let (kind, timesteps) = (self.schedule, self.timesteps);
+        Ok(Schedule::new(&ScheduleSpec { kind, timesteps, ..ScheduleSpec::default() })?)
+    }
 }
 
 #[derive(Args)]
@@ -113,25 +168,33 @@ fn main() -> ExitCode {
 fn run(args: Cli) -> anyhow::Result<()> {
     args.compute.start()?;
     match args.command {
-        Command::Inspect { checkpoint, json } => inspect(&checkpoint, json),
+        Command::Inspect { checkpoint, json } => {
+            print(&Checkpoint::open(&checkpoint, &Device::Cpu)?.summary(), json)
+        }
         Command::Forward { checkpoint, input, output, device } => {
             Ok(forward_file(&checkpoint, &input, &output, &device::open(&device)?)?)
         }
         Command::Time(args) => time(&args),
-        Command::Init { config, overrides, seed, out } => {
-            init(config.as_deref(), &overrides, seed, &out)
+        Command::Nets { json } => print(&Catalogue::new()?, json),
+        Command::Init { network, seed, out } => {
+            let (architecture, schedule) = (network.architecture()?, network.schedule()?);
+            save(&Checkpoint::init(&architecture, schedule, seed, &Device::Cpu)?, &out)
+        }
+        Command::Import { weights, network, out } => {
+            let (architecture, schedule) = (network.architecture()?, network.schedule()?);
+            save(&Checkpoint::import(&weights, &architecture, schedule, &Device::Cpu)?, &out)
         }
     }
 }
 
-fn inspect(checkpoint: &str, json: bool) -> anyhow::Result<()> {
-    let summary = Checkpoint::open(checkpoint, &Device::Cpu)?.summary();
+/// As one JSON object, or in words.
+fn print(facts: &(impl Serialize + Display), json: bool) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     if json {
-        serde_json::to_writer(&mut out, &summary)?;
+        serde_json::to_writer(&mut out, facts)?;
         writeln!(out)?;
     } else {
-        write!(out, "{summary}")?;
+        write!(out, "{facts}")?;
     }
     Ok(())
 }
@@ -162,10 +225,6 @@ fn time(args: &TimeArgs) -> anyhow::Result<()> {
     args.profile.print(forward)
 }
 
-fn init(file: Option<&Path>, overrides: &[String], seed: u64, out: &Path) -> anyhow::Result<()> {
-    let spec: DdpmSpec = config::load(file, overrides)?;
-    let schedule = Schedule::new(&ScheduleSpec::default())?;
-    let config = spec.config()?;
-    let checkpoint = Checkpoint::init(config, schedule, seed, &Device::Cpu)?;
+fn save(checkpoint: &Checkpoint, out: &Path) -> anyhow::Result<()> {
     Ok(checkpoint.write(out, &checkpoint.params.tensors())?)
 }

@@ -88,6 +88,16 @@ pub enum Init {
     FanIn(usize),
     /// Standard normal: embedding tables.
     Normal,
+    /// Standard normal, but for so many zeros at the start.
+    NormalAfter(usize),
+    /// Uniform between -bound and bound.
+    Uniform {
+        /// The bound.
+        bound: f64,
+    },
+    /// A table of sines and cosines, side by side, of numbers counted from 0: entry 2 i of row t is
+    /// sin(t 10000^(-2 i / width)), the next one its cosine.
+    Waves,
     /// Ones: norm scales.
     Ones,
     /// Zeros: norm offsets.
@@ -107,6 +117,7 @@ pub struct ParamBuilder {
     dtype: DType,
     device: Device,
     frozen: bool,
+    fixed: bool,
     algorithm: Algorithm,
     prefix: Vec<String>,
     shapes: Vec<(String, Shape)>,
@@ -142,6 +153,7 @@ impl ParamBuilder {
             dtype,
             device: device.clone(),
             frozen: false,
+            fixed: false,
             algorithm: Algorithm::default(),
             prefix: Vec::new(),
             shapes: Vec::new(),
@@ -192,8 +204,7 @@ impl ParamBuilder {
     /// [`ParamBuilder::finish`], all at once.
     pub fn param(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<Tensor> {
         let shape = shape.into();
-        let name =
-            self.prefix.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join(".");
+        let name = self.full(name);
         let position = self.shapes.len();
         self.shapes.push((name.clone(), shape.clone()));
         let value = match &mut self.source {
@@ -213,12 +224,34 @@ impl ParamBuilder {
         };
         let value = value.to_device(&self.device)?.to_dtype(self.dtype)?.contiguous()?;
         let var = Var::from_tensor(&value)?;
-        let tensor = match self.frozen {
+        let tensor = match self.frozen || self.fixed {
             true => var.as_detached_tensor(),
             false => var.as_tensor().clone(),
         };
         self.params.push(name, var);
         Ok(tensor)
+    }
+
+    /// Builds a part of the network that takes no gradient, though its parameters may be loaded anew.
+    pub fn fixed<T>(&mut self, build: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let before = std::mem::replace(&mut self.fixed, true);
+        let built = build(self);
+        self.fixed = before;
+        built
+    }
+
+    /// Notes a tensor that files of other projects hold beside the parameters, though it never changes:
+    /// one that is there is taken for known, and not looked at.
+    pub fn known(&mut self, name: &str) {
+        let name = self.full(name);
+        if let Source::Weights { left, .. } = &mut self.source {
+            left.remove(&name);
+        }
+    }
+
+    /// `name` under the current prefix.
+    fn full(&self, name: &str) -> String {
+        self.prefix.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join(".")
     }
 
     /// Names and shapes handed out so far, in order.
@@ -246,16 +279,27 @@ fn draw(init: Init, shape: &Shape, seed: u64, position: usize) -> Result<Tensor>
     let address = Address::new(seed, Purpose::Init).index(position as u64);
     let mut values = vec![0f32; shape.elem_count()];
     match init {
-        Init::FanIn(fan_in) => {
-            let bound = (1.0 / (fan_in as f64).sqrt()) as f32;
-            address.fill_uniform(&mut values);
-            values.iter_mut().for_each(|v| *v = (2.0 * *v - 1.0) * bound);
-        }
+        Init::FanIn(fan_in) => uniform(address, 1.0 / (fan_in as f64).sqrt(), &mut values),
+        Init::Uniform { bound } => uniform(address, bound, &mut values),
         Init::Normal => address.fill_normal(&mut values),
+        Init::NormalAfter(zeros) => address.fill_normal(&mut values[zeros..]),
+        Init::Waves => {
+            let width = shape.dims().last().copied().unwrap_or(1).max(1);
+            for (i, value) in values.iter_mut().enumerate() {
+                let (row, column) = (i / width, i % width);
+                let angle = row as f64 * 1e4f64.powf(-((column / 2 * 2) as f64) / width as f64);
+                *value = if column % 2 == 0 { angle.sin() as f32 } else { angle.cos() as f32 };
+            }
+        }
         Init::Ones => values.fill(1.0),
         Init::Zeros => {}
     }
     Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+}
+
+fn uniform(address: Address, bound: f64, values: &mut [f32]) {
+    address.fill_uniform(values);
+    values.iter_mut().for_each(|v| *v = (2.0 * *v - 1.0) * bound as f32);
 }
 
 fn check(

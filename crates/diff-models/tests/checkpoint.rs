@@ -10,10 +10,7 @@ use diff_core::{Schedule, ScheduleKind, ScheduleSpec};
 use diff_models::{
     Condition, Context, Denoiser, Mean,
     checkpoint::{Checkpoint, write_tensors},
-    nets::{
-        DdpmSpec,
-        unet::{PredictionType, UnetConfig},
-    },
+    nets::{DdpmSpec, PredictionType, unet::UnetConfig},
 };
 use serde_json::{Value, json};
 use std::{
@@ -40,7 +37,7 @@ fn config() -> UnetConfig {
 
 fn fresh() -> Checkpoint {
     let spec = ScheduleSpec { kind: ScheduleKind::Jsd, timesteps: 30, ..ScheduleSpec::default() };
-    Checkpoint::init(config(), Schedule::new(&spec).unwrap(), 7, &Device::Cpu).unwrap()
+    Checkpoint::init(&config().into(), Schedule::new(&spec).unwrap(), 7, &Device::Cpu).unwrap()
 }
 
 /// A checkpoint folder, written.
@@ -56,10 +53,19 @@ fn open(path: &Path) -> diff_models::Result<Checkpoint> {
     Checkpoint::open(path.to_str().unwrap(), &Device::Cpu)
 }
 
+fn raw(
+    checkpoint: &Checkpoint,
+    x: &Tensor,
+    network_time: &[f64],
+    condition: &Condition,
+) -> diff_models::Result<Tensor> {
+    checkpoint.denoiser.network().forward_network(x, network_time, condition, &Context::Eval)
+}
+
 fn forward(checkpoint: &Checkpoint) -> Vec<f64> {
     let x = wave(&[2, 3, 8, 8], 0.11, 0.0);
     let nothing = Condition::default();
-    values(&checkpoint.unet.forward_network(&x, &[3.0, 20.0], &nothing, &Context::Eval).unwrap())
+    values(&raw(checkpoint, &x, &[3.0, 20.0], &nothing).unwrap())
 }
 
 fn edit(path: &Path, change: impl FnOnce(&mut Value)) {
@@ -79,15 +85,15 @@ fn refused(breaking: impl FnOnce(&Path)) -> String {
 fn what_is_written_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let mut checkpoint = fresh();
-    checkpoint.unet = checkpoint.unet.predicting(PredictionType::VPrediction);
+    checkpoint.denoiser = checkpoint.denoiser.predicting(PredictionType::VPrediction);
     checkpoint.metadata.insert("diff.steps".into(), "12".into());
     checkpoint.scheduler.clip_sample = false;
     let folder = dir.path().join("a/model");
     checkpoint.write(&folder, &checkpoint.params.tensors()).unwrap();
     let again = open(&folder).unwrap();
     assert_eq!(forward(&again), forward(&checkpoint));
-    assert_eq!(again.unet.config().block_out_channels, [4, 8]);
-    assert_eq!(again.unet.prediction_type(), PredictionType::VPrediction);
+    assert_eq!(again.denoiser.architecture(), checkpoint.denoiser.architecture());
+    assert_eq!(again.denoiser.prediction_type(), PredictionType::VPrediction);
     assert_eq!(again.metadata, checkpoint.metadata);
     assert!(!again.scheduler.clip_sample);
     for t in 0..=30 {
@@ -156,8 +162,8 @@ fn the_paper_time_counts_from_one() {
     let checkpoint = fresh();
     let x = wave(&[1, 3, 8, 8], 0.11, 0.0);
     let nothing = Condition::default();
-    let raw = checkpoint.unet.forward_network(&x, &[4.0], &nothing, &Context::Eval).unwrap();
-    let prediction = checkpoint.unet.forward(&x, &[5.0], &nothing, &Context::Eval).unwrap();
+    let raw = raw(&checkpoint, &x, &[4.0], &nothing).unwrap();
+    let prediction = checkpoint.denoiser.forward(&x, &[5.0], &nothing, &Context::Eval).unwrap();
     let Mean::Eps(eps) = prediction.mean else { unreachable!("a fresh network predicts noise") };
     assert_eq!(values(&eps), values(&raw));
 }
@@ -232,7 +238,8 @@ fn options_that_are_not_supported_are_named_with_those_that_are() {
         ("time_embedding_type", json!("fourier"), "positional"),
         ("down_block_types", json!(["SkipDownBlock2D", "DownBlock2D"]), "AttnDownBlock2D"),
         ("resnet_time_scale_shift", json!("ada_group"), "default, scale_shift"),
-        ("downsample_type", json!("resnet"), "conv"),
+        ("downsample_type", json!("fir"), "conv, resnet"),
+        ("time_embedding_type", json!("learned"), "num_train_timesteps = null"),
         ("class_embed_type", json!("timestep"), "null"),
         ("norm_num_groups", json!(3), "multiples of"),
         ("attention_head_dim", json!(3), "divisors of"),
@@ -256,10 +263,10 @@ fn options_that_are_not_supported_are_named_with_those_that_are() {
 
 #[test]
 fn inputs_that_do_not_fit_are_refused() {
-    let unet = fresh().unet;
+    let checkpoint = fresh();
     let run = |shape: &[usize], times: &[f64], condition: &Condition| {
         let x = Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
-        unet.forward_network(&x, times, condition, &Context::Eval).unwrap_err().to_string()
+        raw(&checkpoint, &x, times, condition).unwrap_err().to_string()
     };
     let nothing = Condition::default();
     assert!(run(&[1, 1, 8, 8], &[0.0], &nothing).contains("1 channels, the network takes 3"));
@@ -276,10 +283,10 @@ fn inputs_that_do_not_fit_are_refused() {
 fn class_labels_are_required_and_checked() {
     let config = UnetConfig { num_class_embeds: Some(4), ..config() };
     let schedule = Schedule::new(&ScheduleSpec::default()).unwrap();
-    let unet = Checkpoint::init(config, schedule, 1, &Device::Cpu).unwrap().unet;
+    let checkpoint = Checkpoint::init(&config.into(), schedule, 1, &Device::Cpu).unwrap();
     let run = |class: Option<Vec<u32>>| {
         let x = wave(&[1, 3, 8, 8], 0.1, 0.0);
-        unet.forward_network(&x, &[0.0], &Condition { class, image: None }, &Context::Eval)
+        raw(&checkpoint, &x, &[0.0], &Condition { class, image: None })
     };
     assert!(run(Some(vec![3])).is_ok());
     assert!(run(None).unwrap_err().to_string().contains("needs a class label"));

@@ -225,7 +225,7 @@ fn one_kind_of_checkpoint_is_not_taken_for_the_other() {
         ..DdpmSpec::default()
     };
     let schedule = Schedule::new(&ScheduleSpec::default()).unwrap();
-    let fresh = Checkpoint::init(unet.config().unwrap(), schedule, 1, &Device::Cpu).unwrap();
+    let fresh = Checkpoint::init(&unet.into(), schedule, 1, &Device::Cpu).unwrap();
     fresh.write(&denoiser.join("model"), &fresh.params.tensors()).unwrap();
     let fresh = ClassifierCheckpoint::init(spec(), 7, &Device::Cpu).unwrap();
     fresh.write(&classifier.join("model"), &fresh.params.tensors()).unwrap();

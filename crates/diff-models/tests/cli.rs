@@ -26,7 +26,7 @@ fn text(path: &Path) -> &str {
 fn made() -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("spec.toml");
-    let spec = "resolution = 8\nchannels = 16\nmultipliers = [1, 2]\nblocks = 1\nnorm_groups = 2\n\
+    let spec = "kind = 'ddpm'\nresolution = 8\nchannels = 16\nmultipliers = [1, 2]\nblocks = 1\nnorm_groups = 2\n\
                 attention_resolutions = [4]\nclasses = 3\n";
     fs::write(&config, spec).unwrap();
     let folder = dir.path().join("model");
@@ -191,4 +191,79 @@ fn a_cached_hub_name_opens_without_a_network() {
     let out = inspect("hub:org/other", "HF_HOME", &dir.path().join("home"));
     let message = String::from_utf8(out.stderr).unwrap();
     assert!(out.status.code() == Some(1) && message.contains("hub:org/other"), "{message}");
+}
+
+fn done(args: &[&str]) -> Output {
+    let out = run(args);
+    assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    out
+}
+
+#[test]
+fn every_family_is_listed_and_its_smallest_network_made_looked_into_and_run() {
+    let listed: serde_json::Value =
+        serde_json::from_slice(&done(&["nets", "--json"]).stdout).unwrap();
+    let mut families: Vec<&str> = Vec::new();
+    for family in listed["families"].as_array().unwrap() {
+        families.push(family["kind"].as_str().unwrap());
+        assert!(!family["options"].as_object().unwrap().is_empty());
+        for preset in family["presets"].as_array().unwrap() {
+            let (name, parameters) = (preset["name"].as_str().unwrap(), &preset["parameters"]);
+            assert!(parameters.as_u64().unwrap() > 1_000_000, "{name}");
+            assert!(preset["flops"].as_u64().unwrap() > 10_000_000, "{name}");
+        }
+    }
+    assert_eq!(families, ["ddpm", "unet", "adm", "dddm", "heads", "study"]);
+    let words = String::from_utf8(done(&["nets"]).stdout).unwrap();
+    assert!(words.contains("dddm-cifar10 ") && words.contains("131343619 parameters"), "{words}");
+
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("tiny");
+    for (preset, settings, class) in [
+        ("dddm-tiny", ["model_channels=32"; 2], "DiffDddm"),
+        ("adm-cifar10", ["model_channels=32", "num_res_blocks=1"], "DiffAdm"),
+        ("study-conditional", ["channels=32", "blocks=1"], "DiffStudy"),
+    ] {
+        let set = ["--set", settings[0], "--set", settings[1], "--out", text(&folder)];
+        done(&[&["init", "--preset", preset], set.as_slice()].concat());
+        let facts: serde_json::Value =
+            serde_json::from_slice(&done(&["inspect", text(&folder), "--json"]).stdout).unwrap();
+        assert_eq!(facts["family"], class);
+        done(&["time", "--checkpoint", text(&folder), "--batch", "2", "--repeats", "1"]);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}
+
+#[test]
+fn weights_without_a_configuration_are_imported_and_names_are_hinted_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let (made, again) = (dir.path().join("made"), dir.path().join("again"));
+    done(&["init", "--preset", "dddm-tiny", "--schedule", "cosine", "--out", text(&made)]);
+    let weights = made.join("unet/diffusion_pytorch_model.safetensors");
+    let import = |preset: &str, out: &Path| {
+        run(&["import", "--weights", text(&weights), "--preset", preset, "--out", text(out)])
+    };
+    assert!(import("dddm-tiny", &again).status.success());
+    let facts = |folder: &Path| -> serde_json::Value {
+        serde_json::from_slice(&done(&["inspect", text(folder), "--json"]).stdout).unwrap()
+    };
+    let (one, other) = (facts(&made), facts(&again));
+    assert_eq!((&one["config"], &one["tensors"]), (&other["config"], &other["tensors"]));
+    assert_eq!((&one["schedule"], &other["schedule"]), (&"cosine".into(), &"linear".into()));
+    assert_eq!(one["scheduler"]["prediction_type"], "residual");
+    let refused = dir.path().join("refused");
+    for (preset, code, words) in [
+        ("dddm-tinny", 2, ["preset = dddm-tinny", "did you mean `dddm-tiny`"]),
+        (
+            "adm-cifar10",
+            1,
+            ["problem(s) with the weights", "input_blocks.0.0.weight: expected shape"],
+        ),
+    ] {
+        let out = import(preset, &refused);
+        let message = String::from_utf8(out.stderr).unwrap();
+        assert_eq!(out.status.code(), Some(code), "{message}");
+        assert!(words.iter().all(|word| message.contains(word)), "{message}");
+        assert!(!refused.exists());
+    }
 }

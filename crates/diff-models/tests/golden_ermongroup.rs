@@ -101,7 +101,9 @@ fn forward(weights: &HashMap<String, Tensor>, x: &Tensor, times: &[f64]) -> Vec<
     write_tensors(&path, &tensors).unwrap();
     let checkpoint = Checkpoint::open(path.to_str().unwrap(), &Device::Cpu).unwrap();
     let nothing = Condition::default();
-    values(&checkpoint.unet.forward_network(x, times, &nothing, &Context::Eval).unwrap())
+    values(
+        &checkpoint.denoiser.network().forward_network(x, times, &nothing, &Context::Eval).unwrap(),
+    )
 }
 
 fn fixture(name: &str) -> std::path::PathBuf {

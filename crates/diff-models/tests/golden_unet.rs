@@ -4,7 +4,10 @@
 mod common;
 
 use common::golden::{Golden, filled};
-use diff_models::nets::unet::{Unet, UnetConfig};
+use diff_models::nets::{
+    Network,
+    unet::{Unet, UnetConfig},
+};
 
 fn check(name: &str) {
     let golden = Golden::read(&format!("unet_{name}"));
@@ -33,6 +36,11 @@ fn three_levels_without_attention() {
 #[test]
 fn time_as_scale_and_shift_at_12x8() {
     check("shifted12x8");
+}
+
+#[test]
+fn residual_blocks_that_resample_and_learnt_times_on_three_levels() {
+    check("resnet8x16");
 }
 
 #[test]

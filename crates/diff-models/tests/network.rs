@@ -10,7 +10,7 @@ use diff_core::rng::{Address, Purpose};
 use diff_models::{
     Condition, Context,
     nets::{
-        DdpmSpec,
+        DdpmSpec, Network,
         unet::{Unet, UnetConfig},
     },
     params::ParamBuilder,

@@ -4,52 +4,16 @@
 
 mod common;
 
-use candle_core::{DType, Device, Result, Tensor, Var};
-use common::{relative, values, wave};
+use candle_core::{DType, Device, Result, Tensor};
+use common::{
+    gradients::{Op, check_f32, check_gradients, input},
+    relative, values, wave,
+};
 use diff_core::rng::{Address, Purpose};
 use diff_models::{
     Context,
-    ops::{self, ConvGeometry, GroupNormSpec},
+    ops::{self, Algorithm, ConvGeometry, Convolution, GroupNormSpec},
 };
-
-fn input(shape: &[usize], step: f64) -> Tensor {
-    wave(shape, step, 0.3).to_dtype(DType::F64).unwrap()
-}
-
-/// Compares the gradients of sum(out * wave) with central differences, for every input element.
-fn check_gradients(
-    name: &str,
-    inputs: &[Tensor],
-    op: impl Fn(&[Tensor]) -> diff_models::Result<Tensor>,
-) {
-    let loss = |inputs: &[Tensor]| -> Tensor {
-        let out = op(inputs).unwrap();
-        let weights = input(out.dims(), 0.77);
-        (out * weights).unwrap().sum_all().unwrap()
-    };
-    let vars: Vec<Var> = inputs.iter().map(|x| Var::from_tensor(x).unwrap()).collect();
-    let tracked: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();
-    let grads = loss(&tracked).backward().unwrap();
-    for (which, var) in vars.iter().enumerate() {
-        let ours =
-            values(grads.get(var).unwrap_or_else(|| panic!("{name}: input {which} has none")));
-        let numeric: Vec<f64> = (0..ours.len())
-            .map(|i| {
-                let at = |delta: f64| {
-                    let mut moved: Vec<Tensor> = inputs.to_vec();
-                    let mut flat = values(&inputs[which]);
-                    flat[i] += delta;
-                    moved[which] =
-                        Tensor::from_vec(flat, inputs[which].shape(), &Device::Cpu).unwrap();
-                    loss(&moved).to_scalar::<f64>().unwrap()
-                };
-                (at(1e-5) - at(-1e-5)) / 2e-5
-            })
-            .collect();
-        let error = relative(&ours, &numeric);
-        assert!(error < 1e-7, "{name}: gradient of input {which} differs by {error}");
-    }
-}
 
 const GEOMETRIES: [(usize, ConvGeometry); 5] = [
     (3, ConvGeometry { stride: 1, before: 1, after: 1 }),
@@ -124,6 +88,33 @@ fn convolution_gradients() {
             check_gradients(&name, &inputs, |x| ops::conv2d(&x[0], &x[1], &x[2], geometry));
         }
     }
+}
+
+/// Every input pixel adds its kernel to the result, two pixels apart.
+#[test]
+fn transposed_convolution_follows_its_definition_and_has_its_gradients() {
+    let inputs = [input(&[2, 3, 4, 2], 0.71), input(&[2, 3, 5, 5], 0.37), input(&[3], 0.9)];
+    let convolution = Convolution::new(ConvGeometry::same(3), Algorithm::Exact);
+    let op = |x: &[Tensor]| ops::conv_transpose2x(&x[0], &x[1], &x[2], &convolution);
+    let out = op(&inputs).unwrap();
+    assert_eq!(out.dims(), [2, 6, 8, 3]);
+    let (x, w, b) = (values(&inputs[0]), values(&inputs[1]), values(&inputs[2]));
+    let mut expected: Vec<f64> = (0..2 * 6 * 8 * 3).map(|i| b[i % 3]).collect();
+    for (i, x) in x.iter().enumerate() {
+        let (channel, column, row, image) = (i % 2, i / 2 % 4, i / 8 % 3, i / 24);
+        for (ky, kx, o) in (0..75).map(|k| (k / 15, k / 3 % 5, k % 3)) {
+            let (y, z) = ((2 * row + ky).wrapping_sub(2), (2 * column + kx).wrapping_sub(2));
+            if y < 6 && z < 8 {
+                let weight = w[((channel * 3 + o) * 5 + ky) * 5 + kx];
+                expected[((image * 6 + y) * 8 + z) * 3 + o] += x * weight;
+            }
+        }
+    }
+    assert!(relative(&values(&out), &expected) < 1e-14);
+    check_gradients("conv_transpose2x", &inputs, op);
+    let refused =
+        ops::conv_transpose2x(&inputs[0], &input(&[2, 3, 3, 3], 1.0), &inputs[2], &convolution);
+    assert!(refused.unwrap_err().to_string().contains("3 x 3: supported: 5 x 5"));
 }
 
 #[test]
@@ -235,22 +226,9 @@ fn sums_joined_maps_and_looked_up_rows_have_their_gradients() {
     let joined = ops::concat(&narrow[0], &narrow[1]).unwrap();
     assert_eq!(values(&joined), values(&Tensor::cat(&narrow, 3).unwrap()));
     let table = [input(&[3, 5], 0.71)];
-    check_gradients("embedding", &table, |x| ops::embedding(&x[0], &[2, 0, 2, 2]));
-    let refused = ops::embedding(&table[0], &[3]).unwrap_err().to_string();
+    check_gradients("embedding", &table, |x| ops::embedding(&x[0], &[2, 0, 2, 2], None));
+    let refused = ops::embedding(&table[0], &[3], None).unwrap_err().to_string();
     assert!(refused.contains("label 3: expected 0..3"), "{refused}");
-}
-
-type Op = Box<dyn Fn(&[Tensor]) -> diff_models::Result<Tensor>>;
-
-/// Output, and gradients of sum(out * wave) by every input.
-fn run(op: &Op, inputs: &[Tensor]) -> Vec<Vec<f64>> {
-    let vars: Vec<Var> = inputs.iter().map(|x| Var::from_tensor(x).unwrap()).collect();
-    let tracked: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();
-    let out = op(&tracked).unwrap();
-    let weights = input(out.dims(), 0.77).to_dtype(out.dtype()).unwrap();
-    let grads = (&out * weights).unwrap().sum_all().unwrap().backward().unwrap();
-    let all = vars.iter().map(|var| values(grads.get(var).unwrap()));
-    [values(&out)].into_iter().chain(all).collect()
 }
 
 /// The f64 paths are compared with plain expressions to the last digits; this holds the f32 paths,
@@ -311,15 +289,7 @@ fn in_f32_every_operation_is_close_to_f64() {
         ),
         ("add".to_string(), Box::new(|x| ops::add(&x[0], &x[1])), vec![x(&[3, 67]), x(&[3, 67])]),
     ]);
-    for (name, op, tensors) in cases {
-        let narrow: Vec<Tensor> = tensors.iter().map(|x| x.to_dtype(DType::F32).unwrap()).collect();
-        let (exact, found) = (run(&op, &tensors), run(&op, &narrow));
-        for (which, (found, exact)) in found.iter().zip(&exact).enumerate() {
-            let bound = if which == 0 { 2e-5 } else { 1e-4 };
-            let error = relative(found, exact);
-            assert!(error < bound, "{name}: {error} in part {which}");
-        }
-    }
+    cases.iter().for_each(|(name, op, tensors)| check_f32(name, op, tensors));
 }
 
 #[test]

@@ -1,5 +1,9 @@
 //! The configuration of a training run.
 
+mod network;
+
+pub use network::NetworkConfig;
+
 use crate::{
     Result,
     data::DataConfig,
@@ -7,10 +11,7 @@ use crate::{
     optim::{Decay, Decays, EmaStart, OptimiserConfig, Rate},
 };
 use diff_core::ScheduleSpec;
-use diff_models::{
-    nets::{ClassifierSpec, DdpmSpec, unet::UnetConfig},
-    pictures::Transform,
-};
+use diff_models::pictures::Transform;
 use serde::{Deserialize, Serialize};
 use std::{fmt::Display, path::PathBuf};
 
@@ -40,65 +41,6 @@ pub struct RunConfig {
     pub preview: PreviewConfig,
     /// The loss on pictures that are not trained on.
     pub held_out: HeldOutConfig,
-}
-
-/// The network section.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum NetworkConfig {
-    /// The DDPM U-Net.
-    Ddpm(DdpmSpec),
-    /// A classifier.
-    Classifier(ClassifierSpec),
-}
-
-impl Default for NetworkConfig {
-    fn default() -> Self {
-        NetworkConfig::Ddpm(DdpmSpec::default())
-    }
-}
-
-impl NetworkConfig {
-    /// Its name in a configuration.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            NetworkConfig::Ddpm(_) => "ddpm",
-            NetworkConfig::Classifier(_) => "classifier",
-        }
-    }
-
-    /// The denoiser in diffusers' terms.
-    ///
-    /// # Errors
-    /// When it cannot be built, or the network is no denoiser.
-    pub fn unet(&self) -> Result<UnetConfig> {
-        match self {
-            NetworkConfig::Ddpm(spec) => Ok(spec.config()?),
-            _ => Err(diff_core::Error::argument("network.kind", self.kind(), "ddpm").into()),
-        }
-    }
-
-    /// The classifier.
-    ///
-    /// # Errors
-    /// When the network is none.
-    pub fn classifier(&self) -> Result<&ClassifierSpec> {
-        match self {
-            NetworkConfig::Classifier(spec) => Ok(spec),
-            _ => Err(diff_core::Error::argument("network.kind", self.kind(), "classifier").into()),
-        }
-    }
-
-    /// C, H, W of the pictures it takes, and its number of classes.
-    pub fn input(&self) -> ([usize; 3], Option<usize>) {
-        let (channels, side, classes) = match self {
-            NetworkConfig::Ddpm(spec) => (spec.in_channels, spec.resolution, spec.classes),
-            NetworkConfig::Classifier(spec) => {
-                (spec.in_channels, spec.resolution, Some(spec.classes))
-            }
-        };
-        ([channels, side, side], classes)
-    }
 }
 
 /// The train section. The defaults are ermongroup/ddim's for CIFAR-10, except for the length.
@@ -310,10 +252,7 @@ impl RunConfig {
     /// # Errors
     /// When a value has no form in TOML.
     pub fn to_toml(&self) -> Result<String> {
-        toml::to_string(self).map_err(|e| {
-            let message = e.to_string();
-            diff_core::Error::Config { origin: "resolved configuration".into(), message }.into()
-        })
+        Ok(diff_core::config::text(self)?)
     }
 }
 
@@ -366,9 +305,6 @@ mod tests {
                 assert!(message.contains(word), "{word} is not in {message}");
             }
         }
-        let classifier = NetworkConfig::Classifier(ClassifierSpec::new(8, 1, 10));
-        assert!(classifier.unet().is_err() && NetworkConfig::default().classifier().is_err());
-        assert_eq!(classifier.input(), ([1, 8, 8], Some(10)));
         let objective = ObjectiveConfig::Classifier(Default::default());
         let schedule = diff_core::Schedule::new(&ScheduleSpec::default()).unwrap();
         assert!(objective.build(&schedule).is_err() && objective.build_classifier().is_ok());

@@ -72,7 +72,10 @@ mod tests {
         optim::{AdamConfig, Decay, Decays, EmaStart, OptimiserConfig},
     };
     use diff_core::Schedule;
-    use diff_models::nets::ClassifierSpec;
+    use diff_models::{
+        nets::{Architecture, ClassifierSpec},
+        params::ParamBuilder,
+    };
 
     #[test]
     fn every_file_is_listed_and_its_configuration_is_possible() {
@@ -87,8 +90,9 @@ mod tests {
             let config = preset.config(&[]).unwrap();
             config.check().unwrap();
             match &config.network {
-                NetworkConfig::Ddpm(spec) => {
-                    spec.config().unwrap();
+                NetworkConfig::Denoiser(architecture) => {
+                    let mut shapes = ParamBuilder::shapes_only();
+                    architecture.config().network(&mut shapes).unwrap();
                     config.objective.build(&Schedule::new(&config.schedule).unwrap()).unwrap();
                 }
                 NetworkConfig::Classifier(spec) => {
@@ -154,7 +158,9 @@ mod tests {
     fn the_settings_are_the_documents() {
         for (name, resolution, flip, dropout, batch, lr, clip, ema, epochs, lambda) in ROWS {
             let config = Preset::find(name).unwrap().config(&[]).unwrap();
-            let NetworkConfig::Ddpm(network) = &config.network else { panic!("{name}") };
+            let Ok(Architecture::Ddpm(network)) = config.network.denoiser() else {
+                panic!("{name}")
+            };
             assert_eq!((network.resolution, network.dropout), (resolution, dropout), "{name}");
             let train = &config.train;
             assert_eq!((train.batch, train.lr, train.clip), (batch, lr, clip), "{name}");

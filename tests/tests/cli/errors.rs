@@ -30,7 +30,7 @@ fn impossible_training_configurations_are_usage_errors() {
     set("train.ema=1.0", &["train.ema = 1"]);
     set("train.steps=many", &["tiny.toml", "steps"]);
     set("network.resolution=16", &["[1, 16, 16]", "[1, 8, 8]", "digits"]);
-    set("network.kind=unet", &["unet", "ddpm"]);
+    set("network.kind=dpdm", &["dpdm", "did you mean `ddpm`"]);
     set("data.source=digist", &["digist", "did you mean `digits`"]);
     set("schedule.kind=liner", &["liner", "linear"]);
     set("schedule.timesteps=1", &["1"]);

@@ -87,9 +87,9 @@ impl Bench {
     pub fn subject<'a>(&'a self, model: &'a Model) -> Subject<'a> {
         let checkpoint = &model.checkpoint;
         Subject {
-            denoiser: &checkpoint.unet,
+            denoiser: &checkpoint.denoiser,
             schedule: &checkpoint.schedule,
-            labelled: checkpoint.unet.config().num_class_embeds.is_some(),
+            labelled: checkpoint.classes().is_some(),
             dtype: DType::F32,
             device: self.device.clone(),
         }
@@ -110,13 +110,11 @@ impl Model {
     }
 
     fn made_for(&self) -> Result<MadeFor> {
-        let config = self.checkpoint.unet.config();
-        let Some(size) = config.sample_size else {
+        let architecture = self.checkpoint.denoiser.architecture();
+        let shape = architecture.config().image_shape().ok_or_else(|| {
             let expected = "a checkpoint whose config.json has sample_size, the picture size";
-            return Err(Error::argument("checkpoint", &self.spec, expected).into());
-        };
-        let (height, width) = size.sides();
-        let shape = [config.in_channels, height, width];
+            Error::argument("checkpoint", &self.spec, expected)
+        })?;
         Ok(MadeFor { shape, transform: self.checkpoint.transform()? })
     }
 

@@ -228,7 +228,7 @@ fn sample(
         device: trial.device.clone(),
     };
     let mut sink = Untransformed { transform: checkpoint.transform()?, sink: Collected::default() };
-    let (model, schedule) = (&checkpoint.unet, &checkpoint.schedule);
+    let (model, schedule) = (&checkpoint.denoiser, &checkpoint.schedule);
     generate(model, schedule, &trial.sampler, &request, &mut sink, progress)?;
     sink.sink.0.ok_or_else(|| Error::Mismatch("no samples were made".into()))
 }

@@ -8,7 +8,7 @@ use crate::{
 };
 use candle_core::{DType, Device, Tensor};
 use diff_core::save;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -108,10 +108,9 @@ impl ClassifierCheckpoint {
 }
 
 fn read_spec(path: &Path) -> Result<ClassifierSpec> {
-    layout::check_class(path, CLASS)?;
-    let mut config: Value = files::read_json(path)?;
-    if let Some(entries) = config.as_object_mut() {
-        entries.remove("_class_name");
+    let (class, config) = layout::read_config(path)?;
+    if class != CLASS {
+        return Err(Error::file(path, Error::unsupported("_class_name", class, CLASS)));
     }
     serde_json::from_value(config).map_err(|e| Error::file(path, e))
 }

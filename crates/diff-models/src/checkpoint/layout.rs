@@ -1,15 +1,18 @@
 //! Where the parts of a checkpoint lie.
 
 use super::files;
-use crate::error::{Error, Result};
-use serde_json::Value;
+use crate::{
+    error::{Error, Result},
+    nets::{Architecture, unet::UnetConfig},
+};
+use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
 /// The files of a denoiser's checkpoint.
 #[derive(Debug)]
 pub(super) struct Layout {
-    /// `config.json` of the network; none for a bare state dict.
-    pub(super) config: Option<PathBuf>,
+    /// `config.json` of the network and what it says; none for a bare state dict.
+    pub(super) config: Option<(PathBuf, Architecture)>,
     /// The weights.
     pub(super) weights: PathBuf,
     /// `scheduler_config.json`, where there is one.
@@ -20,15 +23,17 @@ pub(super) struct Layout {
 const WEIGHTS: [&str; 2] = ["diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"];
 
 impl Layout {
-    /// Finds the files of a network of `class` below `path`: a pipeline folder, a folder with the
-    /// network in its root, a run folder that holds either in `model/`, or a state dict.
-    pub(super) fn find(path: &Path, class: &str) -> Result<Self> {
+    /// Finds the files of a network below `path`: a pipeline folder, a folder with the network in its
+    /// root, a run folder that holds either in `model/`, or a state dict.
+    pub(super) fn find(path: &Path) -> Result<Self> {
         if path.is_file() {
             return Ok(Layout { config: None, weights: path.to_path_buf(), scheduler: None });
         }
         let (root, network) = folders(path)?;
         let config = network.join("config.json");
-        check_class(&config, class)?;
+        let (class, entries) = read_config(&config)?;
+        let architecture =
+            Architecture::from_json(&class, entries).map_err(|e| Error::file(&config, e))?;
         let Some(weights) =
             WEIGHTS.map(|name| network.join(name)).into_iter().find(|p| p.is_file())
         else {
@@ -41,7 +46,7 @@ impl Layout {
             .map(|name| root.join(name))
             .into_iter()
             .find(|path| path.is_file());
-        Ok(Layout { config: Some(config), weights, scheduler })
+        Ok(Layout { config: Some((config, architecture)), weights, scheduler })
     }
 }
 
@@ -67,16 +72,17 @@ pub(super) fn folders(path: &Path) -> Result<(PathBuf, PathBuf)> {
     Err(Error::file(path, message))
 }
 
-/// Refuses a network that calls itself otherwise than `class`.
-pub(super) fn check_class(config: &Path, class: &str) -> Result<()> {
-    let value: Value = files::read_json(config)?;
-    match value.get("_class_name") {
-        Some(name) if name != class => {
-            let name = name.as_str().map_or_else(|| name.to_string(), str::to_string);
-            Err(Error::file(config, Error::unsupported("_class_name", name, class)))
-        }
-        _ => Ok(()),
-    }
+/// What a network's `config.json` calls it, and its other entries, those that start with `_` (versions
+/// of libraries) left out. A file that does not tell the class is diffusers' of old.
+pub(super) fn read_config(path: &Path) -> Result<(String, Value)> {
+    let mut entries: Map<String, Value> = files::read_json(path)?;
+    let class = match entries.get("_class_name") {
+        None => UnetConfig::CLASS.to_string(),
+        Some(Value::String(name)) => name.clone(),
+        Some(other) => other.to_string(),
+    };
+    entries.retain(|name, _| !name.starts_with('_'));
+    Ok((class, Value::Object(entries)))
 }
 
 fn holds_network(folder: &Path) -> bool {

@@ -1,5 +1,5 @@
 //! Checkpoints: a network, its weights and its forward process in one folder, which diffusers
-//! loads too (`DDPMPipeline.from_pretrained`).
+//! loads too (`DDPMPipeline.from_pretrained`), if it has a name for the network.
 //!
 //! What can be read: a pipeline folder (`model_index.json`, `unet/`, `scheduler/`), a folder with
 //! the network in its root, a run folder holding either in `model/`, and a state dict of
@@ -19,7 +19,7 @@ pub use summary::{Summary, TensorSummary};
 
 use crate::{
     error::{Error, Result},
-    nets::unet::{Unet, UnetConfig},
+    nets::{Architecture, NetworkDenoiser, unet::UnetConfig},
     params::{ParamBuilder, Params},
     pictures::Transform,
 };
@@ -37,7 +37,7 @@ use std::{
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
     /// The network; it predicts what the scheduler file says.
-    pub unet: Unet,
+    pub denoiser: NetworkDenoiser,
     /// Its parameters.
     pub params: Params,
     /// The forward process it was trained on.
@@ -52,8 +52,6 @@ pub struct Checkpoint {
 
 /// The version of diffusers whose layout is written.
 const DIFFUSERS: &str = "0.42.1";
-/// What diffusers calls the network.
-const CLASS: &str = "UNet2DModel";
 const TRANSFORM: &str = "diff.transform";
 
 impl Checkpoint {
@@ -79,40 +77,83 @@ impl Checkpoint {
     }
 
     fn read(spec: &str, device: &Device, frozen: bool) -> Result<Self> {
-        let layout = Layout::find(&crate::hub::resolve(spec)?, CLASS)?;
+        let layout = Layout::find(&crate::hub::resolve(spec)?)?;
+        let Weights { tensors, metadata } = files::read_weights(&layout.weights)?;
+        let (architecture, tensors) = network(&layout, tensors)?;
         let scheduler = match &layout.scheduler {
-            None => SchedulerConfig::default(),
+            None => SchedulerConfig::of(&architecture),
             Some(path) => files::read_json(path)?,
         };
         let schedule = scheduler.schedule().map_err(|e| match &layout.scheduler {
             Some(path) => Error::file(path, e),
             None => e,
         })?;
-        let Weights { tensors, metadata } = files::read_weights(&layout.weights)?;
-        let (config, tensors) = network(&layout, tensors)?;
         let file = layout.weights.display().to_string();
         let builder = ParamBuilder::weights(tensors, file, DType::F32, device);
         let mut builder = if frozen { builder.frozen() } else { builder };
-        let unet = Unet::new(config, &mut builder)
-            .map_err(|e| Error::file(layout.config.as_ref().unwrap_or(&layout.weights), e))?
-            .predicting(scheduler.prediction_type);
+        let network = (architecture.config().network(&mut builder)).map_err(|e| {
+            let config = layout.config.as_ref().map(|(path, _)| path);
+            Error::file(config.unwrap_or(&layout.weights), e)
+        })?;
+        let denoiser = NetworkDenoiser::new(network).predicting(scheduler.prediction_type);
         let metadata = metadata.into_iter().filter(|(key, _)| key.starts_with("diff.")).collect();
         let source = Some(layout.weights);
-        Ok(Checkpoint { unet, params: builder.finish()?, schedule, scheduler, metadata, source })
+        Ok(Checkpoint {
+            denoiser,
+            params: builder.finish()?,
+            schedule,
+            scheduler,
+            metadata,
+            source,
+        })
     }
 
     /// A fresh network: parameters start as PyTorch's would, drawn from `seed`.
+    ///
+    /// # Errors
+    /// When the architecture is impossible.
     pub fn init(
-        config: UnetConfig,
+        architecture: &Architecture,
         schedule: Schedule,
         seed: u64,
         device: &Device,
     ) -> Result<Self> {
-        let mut builder = ParamBuilder::init(seed, DType::F32, device);
-        let unet = Unet::new(config, &mut builder)?;
-        let scheduler = SchedulerConfig::default().with_schedule(&schedule);
-        let (metadata, source) = (BTreeMap::new(), None);
-        Ok(Checkpoint { unet, params: builder.finish()?, schedule, scheduler, metadata, source })
+        let builder = ParamBuilder::init(seed, DType::F32, device);
+        Self::built(architecture, schedule, builder, None)
+    }
+
+    /// A network with the weights of a file of another project, which has no configuration that could
+    /// be read: names and shapes must be those of the architecture. What their repositories add to the
+    /// weights (`module.` before every name, buffers that are no weights) is taken away.
+    ///
+    /// # Errors
+    /// When the file does not read, or its weights do not fit; every one that does not is listed.
+    pub fn import(
+        weights: &Path,
+        architecture: &Architecture,
+        schedule: Schedule,
+        device: &Device,
+    ) -> Result<Self> {
+        let mut tensors = names::plain(files::read_weights(weights)?.tensors);
+        if names::is_ermongroup(&tensors) {
+            let levels = names::ermongroup_config(&tensors).block_out_channels.len();
+            tensors = names::from_ermongroup(tensors, levels)?;
+        }
+        let file = weights.display().to_string();
+        let builder = ParamBuilder::weights(tensors, file, DType::F32, device);
+        Self::built(architecture, schedule, builder, Some(weights.to_path_buf()))
+    }
+
+    fn built(
+        architecture: &Architecture,
+        schedule: Schedule,
+        mut builder: ParamBuilder,
+        source: Option<PathBuf>,
+    ) -> Result<Self> {
+        let denoiser = NetworkDenoiser::new(architecture.config().network(&mut builder)?);
+        let scheduler = SchedulerConfig::of(architecture).with_schedule(&schedule);
+        let (params, metadata) = (builder.finish()?, BTreeMap::new());
+        Ok(Checkpoint { denoiser, params, schedule, scheduler, metadata, source })
     }
 
     /// Writes a pipeline folder with `weights` (the averaged ones, say) in place of the
@@ -133,7 +174,7 @@ impl Checkpoint {
             files::write_json(&scratch.join("unet/config.json"), &self.config_json())?;
             let scheduler = scratch.join("scheduler/scheduler_config.json");
             files::write_json(&scheduler, &self.scheduler_json())?;
-            files::write_json(&scratch.join("model_index.json"), &index_json())
+            files::write_json(&scratch.join("model_index.json"), &self.index_json())
         })
     }
 
@@ -141,13 +182,13 @@ impl Checkpoint {
     ///
     /// # Errors
     /// When `weights` do not have the parameters' names and shapes, or are not finite.
-    pub fn with_weights(&self, weights: &[(String, Tensor)]) -> Result<Unet> {
+    pub fn with_weights(&self, weights: &[(String, Tensor)]) -> Result<NetworkDenoiser> {
         let device = self.params.iter().next().map_or(&Device::Cpu, |(_, var)| var.device());
         let weights = weights.iter().cloned().collect();
         let mut builder = ParamBuilder::weights(weights, "weights", DType::F32, device).frozen();
-        let unet = Unet::new(self.unet.config().clone(), &mut builder)?;
+        let network = self.denoiser.architecture().config().network(&mut builder)?;
         builder.finish()?;
-        Ok(unet.predicting(self.unet.prediction_type()))
+        Ok(NetworkDenoiser::new(network).predicting(self.denoiser.prediction_type()))
     }
 
     /// What the network sees of a picture, from the metadata `diff.transform`; 2x - 1 where it does
@@ -173,13 +214,20 @@ impl Checkpoint {
     /// # Errors
     /// When its configuration does not tell the size.
     pub fn image_shape(&self) -> Result<[usize; 3]> {
-        let config = self.unet.config();
-        let size = config.sample_size.ok_or_else(|| {
+        self.denoiser.architecture().config().image_shape().ok_or_else(|| {
             let message = "the checkpoint's config.json has no sample_size: picture size unknown";
             Error::Input(message.into())
-        })?;
-        let (height, width) = size.sides();
-        Ok([config.in_channels, height, width])
+        })
+    }
+
+    /// Class labels its network takes, if it is conditioned on them.
+    pub fn classes(&self) -> Option<usize> {
+        self.denoiser.architecture().config().classes()
+    }
+
+    /// Whether its network is given an image besides.
+    pub fn takes_image(&self) -> bool {
+        self.denoiser.architecture().config().takes_image()
     }
 
     /// What there is to know about the checkpoint.
@@ -188,18 +236,33 @@ impl Checkpoint {
     }
 
     fn config_json(&self) -> Value {
-        let mut value = json!(self.unet.config());
-        value["_class_name"] = json!(CLASS);
-        value["_diffusers_version"] = json!(DIFFUSERS);
-        // An integer in diffusers.
-        value["freq_shift"] = whole(self.unet.config().freq_shift);
+        let architecture = self.denoiser.architecture();
+        let mut value = architecture.config().to_json();
+        value["_class_name"] = json!(architecture.class());
+        if architecture.class() == Some(UnetConfig::CLASS) {
+            value["_diffusers_version"] = json!(DIFFUSERS);
+        }
         value
+    }
+
+    fn index_json(&self) -> Value {
+        let class = self.denoiser.architecture().class();
+        let (pipeline, library) = match class == Some(UnetConfig::CLASS) {
+            true => ("DDPMPipeline", "diffusers"),
+            false => ("DiffPipeline", "diff"),
+        };
+        json!({
+            "_class_name": pipeline,
+            "_diffusers_version": DIFFUSERS,
+            "scheduler": ["diffusers", "DDPMScheduler"],
+            "unet": [library, class],
+        })
     }
 
     fn scheduler_json(&self) -> Value {
         let config = SchedulerConfig {
             class_name: "DDPMScheduler".into(),
-            prediction_type: self.unet.prediction_type(),
+            prediction_type: self.denoiser.prediction_type(),
             ..self.scheduler.clone().with_schedule(&self.schedule)
         };
         let mut value = json!(config);
@@ -249,33 +312,24 @@ fn in_order(params: &Params, weights: &[(String, Tensor)]) -> Result<Vec<(String
     }
 }
 
-fn index_json() -> Value {
-    json!({
-        "_class_name": "DDPMPipeline",
-        "_diffusers_version": DIFFUSERS,
-        "scheduler": ["diffusers", "DDPMScheduler"],
-        "unet": ["diffusers", CLASS],
-    })
-}
-
-fn whole(value: f64) -> Value {
-    if value.fract() == 0.0 { json!(value as i64) } else { json!(value) }
-}
-
-/// The network's configuration, and its weights under today's names.
+/// The network's architecture, and its weights under the names it has for them.
 fn network(
     layout: &Layout,
     tensors: HashMap<String, Tensor>,
-) -> Result<(UnetConfig, HashMap<String, Tensor>)> {
-    if let Some(path) = &layout.config {
-        let config: UnetConfig = files::read_json(path)?;
-        return Ok((config, names::modern(tensors)));
+) -> Result<(Architecture, HashMap<String, Tensor>)> {
+    if let Some((_, architecture)) = &layout.config {
+        let tensors = match architecture {
+            Architecture::Unet(_) => names::modern(tensors),
+            _ => tensors,
+        };
+        return Ok((architecture.clone(), tensors));
     }
     if !names::is_ermongroup(&tensors) {
-        let message = "no config.json beside it, and not a state dict of ermongroup/ddim's Model";
+        let message = "no config.json beside it, and not a state dict of ermongroup/ddim's Model \
+                       (`diff-models import` reads those of other networks)";
         return Err(Error::file(&layout.weights, message));
     }
     let config = names::ermongroup_config(&tensors);
     let tensors = names::from_ermongroup(tensors, config.block_out_channels.len())?;
-    Ok((config, tensors))
+    Ok((config.into(), tensors))
 }

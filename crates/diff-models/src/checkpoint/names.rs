@@ -23,6 +23,13 @@ pub(super) fn modern(weights: HashMap<String, Tensor>) -> HashMap<String, Tensor
         .collect()
 }
 
+/// Weights as their networks name them: without the prefix of data-parallel training, and without
+/// DDDM's memory of the pictures of its training.
+pub(super) fn plain(weights: HashMap<String, Tensor>) -> HashMap<String, Tensor> {
+    let named = weights.into_iter().map(|(name, tensor)| (strip_module(&name).to_string(), tensor));
+    named.filter(|(name, _)| name != "x_bar").collect()
+}
+
 /// True when `weights` look like the state dict of ermongroup/ddim's `Model`.
 pub(super) fn is_ermongroup(weights: &HashMap<String, Tensor>) -> bool {
     weights.keys().any(|name| strip_module(name).starts_with("temb.dense."))
@@ -115,6 +122,7 @@ fn ermongroup_name(name: &str, levels: usize) -> String {
         ["temb", "dense", "0", rest] => format!("time_embedding.linear_1.{rest}"),
         ["temb", "dense", "1", rest] => format!("time_embedding.linear_2.{rest}"),
         ["norm_out", rest] => format!("conv_norm_out.{rest}"),
+        ["before_out", rest @ ..] => block("before_out".into(), rest),
         ["mid", "block_1", rest @ ..] => block("mid_block.resnets.0".into(), rest),
         ["mid", "block_2", rest @ ..] => block("mid_block.resnets.1".into(), rest),
         ["mid", "attn_1", rest @ ..] => block("mid_block.attentions.0".into(), rest),
@@ -157,6 +165,8 @@ mod tests {
             ("mid.block_2.norm1.bias", "mid_block.resnets.1.norm1.bias"),
             ("down.0.downsample.op.weight", "down_blocks.0.downsamplers.0.conv.weight"),
             ("up.3.upsample.conv.bias", "up_blocks.0.upsamplers.0.conv.bias"),
+            ("before_out.temb_proj.bias", "before_out.time_emb_proj.bias"),
+            ("conv_out2.weight", "conv_out2.weight"),
             ("logvar", "logvar"),
             ("up.9.block.0.norm1.bias", "up.9.block.0.norm1.bias"),
         ] {

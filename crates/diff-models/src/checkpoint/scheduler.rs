@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, Result},
-    nets::unet::PredictionType,
+    nets::{Architecture, PredictionType},
 };
 use diff_core::{Schedule, ScheduleKind, ScheduleSpec};
 use serde::{Deserialize, Serialize};
@@ -66,6 +66,12 @@ impl Default for SchedulerConfig {
 }
 
 impl SchedulerConfig {
+    /// The settings of a network of which no more is known than its architecture.
+    pub fn of(architecture: &Architecture) -> Self {
+        let prediction_type = architecture.config().prediction_type();
+        SchedulerConfig { prediction_type, ..Self::default() }
+    }
+
     /// The forward process described.
     ///
     /// # Errors

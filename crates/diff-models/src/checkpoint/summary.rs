@@ -1,8 +1,8 @@
 //! What `diff-models inspect` shows.
 
 use super::{Checkpoint, SchedulerConfig};
-use crate::nets::unet::UnetConfig;
 use serde::Serialize;
+use serde_json::Value;
 use std::{
     collections::BTreeMap,
     fmt::{self, Display, Formatter},
@@ -13,8 +13,8 @@ use std::{
 pub struct Summary {
     /// The kind of network.
     pub family: &'static str,
-    /// Its configuration, in diffusers' terms.
-    pub config: UnetConfig,
+    /// Its configuration, as in `config.json`.
+    pub config: Value,
     /// How many numbers its parameters hold.
     pub parameters: usize,
     /// Multiply-adds of a forward pass for one image of the size the network was made for.
@@ -46,7 +46,8 @@ pub struct TensorSummary {
 
 impl Summary {
     pub(super) fn of(checkpoint: &Checkpoint) -> Self {
-        let config = checkpoint.unet.config();
+        let architecture = checkpoint.denoiser.architecture();
+        let network = checkpoint.denoiser.network();
         let tensors = checkpoint.params.iter().map(|(name, var)| TensorSummary {
             name: name.to_string(),
             shape: var.dims().to_vec(),
@@ -54,13 +55,11 @@ impl Summary {
         });
         let weights = checkpoint.source.as_ref();
         Summary {
-            family: super::CLASS,
-            config: config.clone(),
+            family: architecture.class().unwrap_or(architecture.kind()),
+            config: architecture.config().to_json(),
             parameters: checkpoint.params.numel(),
-            multiply_adds: config.sample_size.map(|size| {
-                let (height, width) = size.sides();
-                checkpoint.unet.multiply_adds(height, width)
-            }),
+            multiply_adds: (architecture.config().image_shape())
+                .map(|[_, height, width]| network.multiply_adds(height, width)),
             tensors: tensors.collect(),
             scheduler: checkpoint.scheduler.clone(),
             schedule: checkpoint.schedule.spec().kind.name().to_string(),
@@ -73,7 +72,7 @@ impl Summary {
 
 impl Display for Summary {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let (config, scheduler) = (&self.config, &self.scheduler);
+        let scheduler = &self.scheduler;
         writeln!(f, "family        {}", self.family)?;
         if let (Some(file), Some(bytes)) = (&self.weights_file, self.weights_bytes) {
             writeln!(f, "weights       {file} ({bytes} bytes)")?;
@@ -82,17 +81,12 @@ impl Display for Summary {
         if let Some(count) = self.multiply_adds {
             writeln!(f, "multiply-adds {:.3} G per image", count as f64 / 1e9)?;
         }
-        writeln!(f, "channels      {} -> {}", config.in_channels, config.out_channels)?;
-        writeln!(
-            f,
-            "widths        {:?}, {} layers",
-            config.block_out_channels, config.layers_per_block
-        )?;
-        writeln!(f, "down          {}", config.down_block_types.join(" "))?;
-        writeln!(f, "up            {}", config.up_block_types.join(" "))?;
         writeln!(f, "schedule      {}, T = {}", self.schedule, scheduler.num_train_timesteps)?;
         writeln!(f, "prediction    {:?}", scheduler.prediction_type)?;
         writeln!(f, "variance      {}, clip {}", scheduler.variance_type, scheduler.clip_sample)?;
+        for (option, value) in self.config.as_object().into_iter().flatten() {
+            writeln!(f, "{option} = {value}")?;
+        }
         for (key, value) in &self.metadata {
             writeln!(f, "{key} = {value}")?;
         }

@@ -42,9 +42,6 @@ pub(super) fn labels(
     condition: &Condition,
     classes: Option<usize>,
 ) -> Result<Option<&[u32]>> {
-    if condition.image.is_some() {
-        return Err(Error::Input("this network takes no conditioning image".into()));
-    }
     let (classes, labels) = match (classes, &condition.class) {
         (None, None) => return Ok(None),
         (None, Some(_)) => {
@@ -64,5 +61,26 @@ pub(super) fn labels(
     match labels.iter().find(|label| **label as usize >= classes) {
         Some(label) => Err(Error::Input(format!("class label {label}: expected 0..{classes}"))),
         None => Ok(Some(labels)),
+    }
+}
+
+/// That there is no conditioning image.
+pub(super) fn no_image(condition: &Condition) -> Result<()> {
+    match condition.image {
+        None => Ok(()),
+        Some(_) => Err(Error::Input("this network takes no conditioning image".into())),
+    }
+}
+
+/// The conditioning image: of the shape of `x`.
+pub(super) fn image<'a>(x: &Tensor, condition: &'a Condition) -> Result<&'a Tensor> {
+    match &condition.image {
+        None => Err(Error::Input("the network needs a conditioning image per row".into())),
+        Some(image) if image.dims() == x.dims() => Ok(image),
+        Some(image) => Err(Error::Input(format!(
+            "the conditioning image is {:?}, expected the shape of x, {:?}",
+            image.dims(),
+            x.dims()
+        ))),
     }
 }

@@ -1,8 +1,16 @@
 //! The DDPM U-Net in the paper's terms.
 
-use super::unet::{SampleSize, UnetConfig};
-use crate::error::{Error, Result};
+use super::{
+    Config, Network,
+    unet::{SampleSize, UnetConfig},
+};
+use crate::{
+    error::{Error, Result},
+    params::ParamBuilder,
+};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// The U-Net of "Denoising Diffusion Probabilistic Models" (Ho et al., 2020); the defaults are its
 /// CIFAR-10 network.
@@ -116,5 +124,40 @@ impl DdpmSpec {
         };
         config.check()?;
         Ok(config)
+    }
+}
+
+impl Config for DdpmSpec {
+    /// Its networks are `UNet2DModel`s.
+    fn class() -> Option<&'static str> {
+        None
+    }
+
+    fn about() -> &'static str {
+        "the U-Net of DDPM and DDIM, in the terms of the paper"
+    }
+
+    fn presets() -> Vec<(&'static str, Self)> {
+        vec![
+            ("ddpm-cifar10", Self::cifar10()),
+            ("ddpm-celeba64", Self::celeba64()),
+            ("ddpm-lsun256", Self::lsun256()),
+        ]
+    }
+
+    fn network(&self, builder: &mut ParamBuilder) -> Result<Arc<dyn Network>> {
+        self.config()?.network(builder)
+    }
+
+    fn image_shape(&self) -> Option<[usize; 3]> {
+        Some([self.in_channels, self.resolution, self.resolution])
+    }
+
+    fn classes(&self) -> Option<usize> {
+        self.classes
+    }
+
+    fn to_json(&self) -> Value {
+        json!(self)
     }
 }

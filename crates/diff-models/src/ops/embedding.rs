@@ -37,25 +37,36 @@ pub fn timestep_embedding(
     Ok(Tensor::from_vec(values, (times.len(), spec.width), device)?.to_dtype(dtype)?)
 }
 
-/// Row `labels[i]` of `table` `[rows, width]` for every i: `[labels, width]`.
+/// Row `labels[i]` of `table` `[rows, width]` for every i: `[labels, width]`. No gradient flows to the row
+/// `fixed`, if one is named (PyTorch's `padding_idx`).
 ///
 /// # Errors
 /// When a label is no row of the table.
-pub fn embedding(table: &Tensor, labels: &[u32]) -> Result<Tensor> {
+pub fn embedding(table: &Tensor, labels: &[u32], fixed: Option<u32>) -> Result<Tensor> {
     let (rows, width) = table.dims2()?;
     if let Some(label) = labels.iter().find(|label| **label as usize >= rows) {
         return Err(Error::Input(format!("label {label}: expected 0..{rows}")));
     }
     if !table.device().is_cpu() {
-        return Ok(table.index_select(&Tensor::new(labels, table.device())?, 0)?);
+        return expression(table, labels, fixed);
     }
     let labels = labels.iter().map(|label| *label as usize).collect();
-    apply(Lookup { labels, width }, &[table])
+    apply(Lookup { labels, width, fixed: fixed.map(|row| row as usize) }, &[table])
+}
+
+fn expression(table: &Tensor, labels: &[u32], fixed: Option<u32>) -> Result<Tensor> {
+    let rows = table.index_select(&Tensor::new(labels, table.device())?, 0)?;
+    let Some(fixed) = fixed else { return Ok(rows) };
+    let keep: Vec<f32> = labels.iter().map(|l| if *l == fixed { 0.0 } else { 1.0 }).collect();
+    let keep = Tensor::from_vec(keep, (labels.len(), 1), rows.device())?.to_dtype(rows.dtype())?;
+    let held = rows.detach().broadcast_mul(&(1.0 - &keep)?)?;
+    Ok((rows.broadcast_mul(&keep)? + held)?)
 }
 
 struct Lookup {
     labels: Vec<usize>,
     width: usize,
+    fixed: Option<usize>,
 }
 
 impl Operation for Lookup {
@@ -74,7 +85,8 @@ impl Operation for Lookup {
         let table = &step.inputs[0];
         let dys: &[T] = &Values::of(step.dy)?;
         let mut sums = vec![T::zero(); table.elem_count()];
-        for (label, dy) in self.labels.iter().zip(dys.chunks(self.width.max(1))) {
+        let pairs = self.labels.iter().zip(dys.chunks(self.width.max(1)));
+        for (label, dy) in pairs.filter(|(label, _)| Some(**label) != self.fixed) {
             let row = &mut sums[label * self.width..][..self.width];
             row.iter_mut().zip(dy).for_each(|(sum, dy)| *sum += *dy);
         }
@@ -85,6 +97,7 @@ impl Operation for Lookup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::graph::compare::{same, wave};
 
     fn row(width: usize, flip_sin_to_cos: bool, freq_shift: f64) -> Vec<f64> {
         let spec = TimeEmbedding { width, flip_sin_to_cos, freq_shift };
@@ -108,5 +121,16 @@ mod tests {
         let odd = row(9, false, 1.0);
         assert_eq!(odd[8], 0.0);
         assert_eq!(odd[..8], row(8, false, 1.0));
+    }
+
+    #[test]
+    fn the_cpu_path_equals_the_expression_with_a_fixed_row_and_without() {
+        for fixed in [None, Some(2)] {
+            same(
+                &[wave(&[4, 5], 0.7)],
+                |x| embedding(&x[0], &[2, 0, 2, 3], fixed),
+                |x| expression(&x[0], &[2, 0, 2, 3], fixed),
+            );
+        }
     }
 }

@@ -19,23 +19,29 @@ use std::sync::Arc;
 /// # Errors
 /// When the shapes do not fit together.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    Affine::new(None).apply(x, weight, bias, None)
+    Affine::new(None).apply(x, weight, Some(bias), None)
 }
 
 /// A linear map: all but its numbers.
 #[derive(Clone, Debug)]
 pub struct Affine {
     prepared: Option<Arc<Prepared>>,
+    turned: bool,
 }
 
 impl Affine {
     /// One whose weights are kept in `prepared` as they are read; without it they may change.
     pub fn new(prepared: Option<Arc<Prepared>>) -> Self {
-        Affine { prepared }
+        Affine { prepared, turned: false }
     }
 
-    /// [`linear`], plus `residual` of the result's shape. Further dimensions of `weight` count as
-    /// one.
+    /// One whose weights are `[in, out]`, and may change.
+    pub fn turned() -> Self {
+        Affine { prepared: None, turned: true }
+    }
+
+    /// [`linear`], without a bias if there is none, plus `residual` of the result's shape. Further
+    /// dimensions of `weight` count as one.
     ///
     /// # Errors
     /// When the shapes do not fit together.
@@ -43,16 +49,19 @@ impl Affine {
         &self,
         x: &Tensor,
         weight: &Tensor,
-        bias: &Tensor,
+        bias: Option<&Tensor>,
         residual: Option<&Tensor>,
     ) -> Result<Tensor> {
-        let outputs = weight.dim(0)?;
-        let inputs = weight.elem_count() / outputs.max(1);
+        let first = weight.dim(0)?;
+        let further = weight.elem_count() / first.max(1);
+        let (inputs, outputs) = if self.turned { (first, further) } else { (further, first) };
         let mut shape = x.dims().to_vec();
         if shape.pop() != Some(inputs) {
             return Err(mismatch("linear", x, "weight", weight));
         }
-        if bias.dims() != [outputs] {
+        if let Some(bias) = bias
+            && bias.dims() != [outputs]
+        {
             return Err(mismatch("linear", weight, "bias", bias));
         }
         shape.push(outputs);
@@ -62,24 +71,36 @@ impl Affine {
             return Err(mismatch("linear", x, "residual", residual));
         }
         if !x.device().is_cpu() || x.elem_count() == 0 {
-            let (rows, weight) = (x.reshape(((), inputs))?, weight.reshape((outputs, inputs))?);
-            let y = rows.matmul(&weight.t()?)?.broadcast_add(bias)?.reshape(shape)?;
+            let (rows, weight) = (x.reshape(((), inputs))?, weight.reshape((first, further))?);
+            let weight = if self.turned { weight } else { weight.t()? };
+            let y = rows.matmul(&weight)?;
+            let y = bias.map_or(Ok(y.clone()), |bias| y.broadcast_add(bias))?.reshape(shape)?;
             return residual.map_or(Ok(y.clone()), |residual| add(&y, residual));
         }
-        let op = Op { inputs, outputs, shape, prepared: self.prepared.clone() };
-        match residual {
-            None => graph::apply(op, &[x, weight, bias]),
-            Some(residual) => graph::apply(op, &[x, weight, bias, residual]),
-        }
+        let Affine { prepared, turned } = self.clone();
+        let op = Op { inputs, outputs, shape, prepared, turned, biased: bias.is_some() };
+        let given: Vec<&Tensor> =
+            [Some(x), Some(weight), bias, residual].into_iter().flatten().collect();
+        graph::apply(op, &given)
     }
 }
 
-/// Inputs: rows, weight, bias, and perhaps a residual.
+/// Inputs: rows, weight, and perhaps bias and residual.
 struct Op {
     inputs: usize,
     outputs: usize,
     shape: Vec<usize>,
     prepared: Option<Arc<Prepared>>,
+    /// Whether weights are `[in, out]`.
+    turned: bool,
+    biased: bool,
+}
+
+impl Op {
+    /// From one input to the next, and from one output to the next, in the weights.
+    fn steps(&self) -> (usize, usize) {
+        if self.turned { (self.outputs, 1) } else { (1, self.inputs) }
+    }
 }
 
 impl Operation for Op {
@@ -94,11 +115,12 @@ impl Operation for Op {
 
     fn forward<T: Real>(&self, of: &[Tensor]) -> candle_core::Result<Tensor> {
         let (x, weight): (&[T], &[T]) = (&Values::of(&of[0])?, &Values::of(&of[1])?);
-        let bias: &[T] = &Values::of(&of[2])?;
-        let residual = of.get(3).map(Values::<T>::of).transpose()?;
+        let mut summands = of[2..].iter().map(Values::<T>::of);
+        let bias = self.biased.then(|| summands.next()).flatten().transpose()?;
+        let residual = summands.next().transpose()?;
         let (inputs, outputs) = (self.inputs, self.outputs);
         let rows = x.len() / inputs;
-        let make = || Panels::new(weight, (inputs, outputs), (1, inputs));
+        let make = || Panels::new(weight, (inputs, outputs), self.steps());
         let run = |weights: &Panels<T>| {
             filled(rows * outputs, |out| {
                 let left = Left { values: x, row: inputs, term: 1 };
@@ -109,7 +131,11 @@ impl Operation for Op {
             None => run(&make()),
             Some(prepared) => prepared.with(make, run)?,
         };
+        // Negative zero leaves every number as it is.
+        let none = vec![-T::zero(); if self.biased { 0 } else { outputs }];
+        let bias = bias.as_deref().unwrap_or(&none);
         match residual.as_deref() {
+            None if !self.biased => {}
             None => y.par_chunks_mut(64 * outputs).for_each(|y| {
                 for row in y.chunks_exact_mut(outputs) {
                     row.iter_mut().zip(bias).for_each(|(y, b)| *y += *b);
@@ -129,32 +155,43 @@ impl Operation for Op {
 
     fn backward<T: Real>(&self, step: &Step) -> candle_core::Result<Vec<Option<Tensor>>> {
         let (inputs, outputs) = (self.inputs, self.outputs);
-        let [x, weight, bias, ..] = step.inputs else {
-            candle_core::bail!("linear: expected rows, weight and bias")
+        let [x, weight, summands @ ..] = step.inputs else {
+            candle_core::bail!("linear: expected rows and weight")
         };
         let (xs, ws): (&[T], &[T]) = (&Values::of(x)?, &Values::of(weight)?);
         let dys: &[T] = &Values::of(step.dy)?;
         let rows = xs.len() / inputs;
         let dx = step.wanted[0].then(|| {
             let left = Left { values: dys, row: outputs, term: 1 };
-            let right = Rows::new(ws, (outputs, inputs), inputs);
-            filled(rows * inputs, |out| {
-                multiply(out, false, left, right.right(), (rows, outputs, inputs));
-            })
+            let run = |right| {
+                filled(rows * inputs, |out| {
+                    multiply(out, false, left, right, (rows, outputs, inputs));
+                })
+            };
+            match self.turned {
+                true => run(Panels::new(ws, (outputs, inputs), (1, outputs)).right()),
+                false => run(Rows::new(ws, (outputs, inputs), inputs).right()),
+            }
         });
         let dw = step.wanted[1].then(|| {
-            let left = Left { values: dys, row: 1, term: outputs };
-            let right = Rows::new(xs, (rows, inputs), inputs);
-            filled(outputs * inputs, |out: Shared<T>| {
-                multiply(out, false, left, right.right(), (outputs, rows, inputs));
+            let of_x = (Left { values: xs, row: 1, term: inputs }, xs, inputs);
+            let of_dy = (Left { values: dys, row: 1, term: outputs }, dys, outputs);
+            let ((left, _, first), (_, right, second)) =
+                if self.turned { (of_x, of_dy) } else { (of_dy, of_x) };
+            let right = Rows::new(right, (rows, second), second);
+            filled(inputs * outputs, |out: Shared<T>| {
+                multiply(out, false, left, right.right(), (first, rows, second));
             })
         });
-        let db = channel_sums(dys, outputs, |v, _| v).into_iter().map(T::from_f64).collect();
-        Ok(vec![
+        let mut gradients = vec![
             dx.map(|dx| tensor(dx, x.shape().clone(), x)).transpose()?,
             dw.map(|dw| tensor(dw, weight.shape().clone(), x)).transpose()?,
-            Some(tensor::<T>(db, bias.shape().clone(), x)?),
-            Some(step.dy.clone()),
-        ])
+        ];
+        if self.biased {
+            let db = channel_sums(dys, outputs, |v, _| v).into_iter().map(T::from_f64).collect();
+            gradients.push(Some(tensor::<T>(db, summands[0].shape().clone(), x)?));
+        }
+        gradients.push(Some(step.dy.clone()));
+        Ok(gradients)
     }
 }

@@ -16,6 +16,8 @@ pub struct Golden {
     pub shape: Vec<usize>,
     times: Vec<f64>,
     labels: Option<Vec<u32>>,
+    /// Whether the network is given an image: `wave(0.11, 0.5)`.
+    image: bool,
     order: Vec<String>,
     tensors: HashMap<String, Tensor>,
 }
@@ -35,14 +37,28 @@ impl Golden {
         fn read<T: DeserializeOwned>(about: &HashMap<String, String>, key: &str) -> T {
             serde_json::from_str(&about[key]).unwrap()
         }
+        fn optional<T: DeserializeOwned>(about: &HashMap<String, String>, key: &str) -> Option<T> {
+            about.contains_key(key).then(|| read(about, key))
+        }
         Golden {
             shape: read(&about, "shape"),
             times: read(&about, "times"),
-            labels: read(&about, "labels"),
-            order: read(&about, "order"),
+            labels: optional(&about, "labels").flatten(),
+            image: optional(&about, "image").unwrap_or_default(),
+            order: optional(&about, "order").unwrap_or_default(),
             tensors: candle_core::safetensors::load(path, &Device::Cpu).unwrap(),
             about,
         }
+    }
+
+    /// What else the script noted.
+    pub fn about<T: DeserializeOwned>(&self, key: &str) -> T {
+        serde_json::from_str(&self.about[key]).unwrap()
+    }
+
+    /// A result.
+    pub fn tensor(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.get(name)
     }
 
     /// The configuration of the original.
@@ -55,7 +71,8 @@ impl Golden {
         let order: Vec<&str> = params.iter().map(|(name, _)| name).collect();
         assert_eq!(order, self.order, "{name}: parameter order");
         let x = wave(&self.shape, 0.11, 0.0);
-        let condition = Condition { class: self.labels.clone(), image: None };
+        let image = self.image.then(|| wave(&self.shape, 0.11, 0.5));
+        let condition = Condition { class: self.labels.clone(), image };
         let out = forward(&x, &self.times, &condition, &Context::Eval).unwrap();
         let error = relative(&values(&out), &values(&self.tensors["out"]));
         println!("{name}: output {error:.2e}");
@@ -76,13 +93,14 @@ impl Golden {
     }
 
     /// The relative error of one parameter's gradient.
-    fn gradient_error(&self, parameter: &str, ours: &[f64]) -> f64 {
+    pub fn gradient_error(&self, parameter: &str, ours: &[f64]) -> f64 {
         let theirs =
             |kind: &str, name: &str| self.tensors.get(&format!("{kind}.{name}")).map(values);
-        if parameter.ends_with("to_k.bias") {
+        let key_bias = ["to_k.bias", "proj_k.bias"].into_iter().find(|k| parameter.ends_with(k));
+        if let Some(key) = key_bias {
             // Softmax does not see the key bias: both gradients are rounding. They must be small
             // beside the query bias's.
-            let query = parameter.replace("to_k", "to_q");
+            let query = parameter.replace(key, &key.replace("_k", "_q"));
             let whole = theirs("grad", &query).map(|g| norm(&g));
             return norm(ours) / whole.unwrap_or_else(|| theirs("norm", &query).unwrap()[0]);
         }

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::panic, clippy::unwrap_used)]
 
 pub mod golden;
+pub mod gradients;
 
 use candle_core::{DType, Device, Shape, Tensor};
 use std::collections::HashMap;

@@ -28,7 +28,7 @@ fn checkpoint() -> Files {
     let make = || {
         let folder = tempfile::tempdir().unwrap();
         let spec = folder.path().join("spec.toml");
-        let text = "resolution = 8\nchannels = 4\nmultipliers = [1, 2]\nblocks = 1\n\
+        let text = "kind = 'ddpm'\nresolution = 8\nchannels = 4\nmultipliers = [1, 2]\nblocks = 1\n\
                     norm_groups = 2\nattention_resolutions = [4]\n";
         fs::write(&spec, text).unwrap();
         let model = folder.path().join("model");

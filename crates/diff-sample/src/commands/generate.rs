@@ -52,7 +52,7 @@ pub(crate) fn generate(args: &GenerateArgs) -> anyhow::Result<()> {
     let mut sink = Untransformed { transform, sink };
     let mut progress = Progress::new(total as u64, "pictures");
     let started = Instant::now();
-    let (model, schedule) = (&checkpoint.unet, &checkpoint.schedule);
+    let (model, schedule) = (&checkpoint.denoiser, &checkpoint.schedule);
     let mut update = |done: f64| progress.update(done, "");
     let outcome = diff_sample::generate(model, schedule, &spec, &request, &mut sink, &mut update);
     progress.finish();

@@ -26,7 +26,7 @@ pub(crate) fn time(args: &TimeArgs) -> anyhow::Result<()> {
     let transform = checkpoint.transform()?;
     let make = || {
         let mut sink = Untransformed { transform, sink: Kept::default() };
-        let (model, schedule) = (&checkpoint.unet, &checkpoint.schedule);
+        let (model, schedule) = (&checkpoint.denoiser, &checkpoint.schedule);
         let outcome = generate(model, schedule, &spec, &request, &mut sink, &mut |_| ())?;
         // A device may still be at work when a call returns.
         request.device.synchronize()?;

@@ -165,7 +165,7 @@ mod tests {
             let mut held_out = HeldOut::new(&run, &network, &Device::Cpu).unwrap();
             let rows: Vec<usize> = held_out.batches.iter().map(|b| b.indices.len()).collect();
             assert_eq!(rows.iter().sum::<usize>(), 25);
-            held_out.measure(&network.unet).unwrap().0
+            held_out.measure(&network.denoiser).unwrap().0
         };
         let whole = loss(25);
         assert!((loss(7) / whole - 1.0).abs() < 1e-5 && whole > 1.0, "{whole}");

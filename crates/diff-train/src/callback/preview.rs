@@ -47,11 +47,11 @@ impl Previews {
         let before = std::iter::once(&0).chain(&times);
         let mut steps: Vec<Step> = before.zip(&times).map(|(s, t)| schedule.step(*s, *t)).collect();
         steps.reverse();
-        let (shape, classes) = config.network.input();
+        let shape = config.network.image_shape()?;
         let count = config.preview.num;
         let latent = Address::new(config.seed, Purpose::Latent);
         let rows: Vec<_> = (0..count as u64).map(|i| latent.index(i)).collect();
-        let class = classes.map(|classes| (0..count).map(|i| (i % classes) as u32).collect());
+        let class = config.network.classes().map(|n| (0..count).map(|i| (i % n) as u32).collect());
         Ok(Previews {
             every: config.preview.every,
             folder: out.join("previews"),

@@ -40,7 +40,7 @@ pub(crate) fn loss(args: &LossArgs) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::open_trainable(&args.checkpoint, &device)?;
     let inputs = Inputs::read(&args.input, &device)?;
     let mut objective = config.objective.build(&checkpoint.schedule)?;
-    let measured = measure(&mut objective, &checkpoint.unet, &checkpoint.params, &inputs)
+    let measured = measure(&mut objective, &checkpoint.denoiser, &checkpoint.params, &inputs)
         .with_context(|| args.input.display().to_string())?;
     let mut out = io::stdout().lock();
     if args.json {

@@ -99,7 +99,7 @@ pub fn run(
     callbacks: &mut [&mut dyn Callback],
 ) -> Result<Summary> {
     match &config.network {
-        NetworkConfig::Ddpm(_) => train::<Checkpoint>(config, start, device, stop, callbacks),
+        NetworkConfig::Denoiser(_) => train::<Checkpoint>(config, start, device, stop, callbacks),
         NetworkConfig::Classifier(_) => {
             train::<ClassifierCheckpoint>(config, start, device, stop, callbacks)
         }

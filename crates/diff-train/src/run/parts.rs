@@ -65,7 +65,7 @@ impl<S: Kind> Parts<S> {
 /// Checks pictures and classes against the network; true if the network or its objective takes
 /// classes.
 pub(crate) fn fits(config: &RunConfig, data: &Dataset) -> Result<bool> {
-    let (shape, classes) = config.network.input();
+    let (shape, classes) = (config.network.image_shape()?, config.network.classes());
     if data.shape() != shape {
         let expected = format!("{:?}, what data set {} holds", data.shape(), data.name());
         let given = format!("[C, H, W] = {shape:?}");

@@ -39,7 +39,7 @@ pub struct Plan {
 /// The configuration errors of [`run`](super::run).
 pub fn plan(config: &RunConfig, device: &Device) -> Result<Plan> {
     match &config.network {
-        NetworkConfig::Ddpm(_) => plan_of::<Checkpoint>(config, device),
+        NetworkConfig::Denoiser(_) => plan_of::<Checkpoint>(config, device),
         NetworkConfig::Classifier(_) => plan_of::<ClassifierCheckpoint>(config, device),
     }
 }
@@ -51,7 +51,7 @@ fn plan_of<S: Kind>(config: &RunConfig, device: &Device) -> Result<Plan> {
     }
     let (pictures, parameters) = (parts.data.len(), parts.subject.params().numel());
     let (batch, steps) = (config.train.batch as f64, config.train.steps as f64);
-    let forward_flops = forward_flops(config, &parts.subject);
+    let forward_flops = forward_flops(config, &parts.subject)?;
     let flops = training_flops(config, forward_flops, batch * steps);
     let one = step_seconds::<S>(&parts.data, config, 1, device)?;
     // As near to the real batch as patience allows.
@@ -77,9 +77,9 @@ fn plan_of<S: Kind>(config: &RunConfig, device: &Device) -> Result<Plan> {
 }
 
 /// Floating-point operations of one forward pass of one picture.
-pub(super) fn forward_flops<S: Kind>(config: &RunConfig, subject: &S) -> u64 {
-    let [_, height, width] = config.network.input().0;
-    2 * subject.multiply_adds(height, width)
+pub(super) fn forward_flops<S: Kind>(config: &RunConfig, subject: &S) -> Result<u64> {
+    let [_, height, width] = config.network.image_shape()?;
+    Ok(2 * subject.multiply_adds(height, width))
 }
 
 /// Floating-point operations of training on so many pictures: three forward passes' worth for every

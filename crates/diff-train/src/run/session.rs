@@ -164,7 +164,7 @@ impl<S: Kind> Session<'_, S> {
         if finished && (trained || !self.run.out.join("model").exists()) {
             self.write_models()?;
         }
-        let forward_flops = forward_flops(self.run.config, &self.run.subject);
+        let forward_flops = forward_flops(self.run.config, &self.run.subject)?;
         let images = self.run.trainer.images();
         Ok(Summary {
             out: self.run.out.to_path_buf(),

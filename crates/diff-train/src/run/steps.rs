@@ -23,7 +23,7 @@ pub type Stepper = Box<dyn FnMut() -> Result<StepReport>>;
 /// The configuration errors of [`run`](super::run).
 pub fn steps(config: &RunConfig, device: &Device) -> Result<Stepper> {
     match &config.network {
-        NetworkConfig::Ddpm(_) => steps_of::<Checkpoint>(config, device),
+        NetworkConfig::Denoiser(_) => steps_of::<Checkpoint>(config, device),
         NetworkConfig::Classifier(_) => steps_of::<ClassifierCheckpoint>(config, device),
     }
 }

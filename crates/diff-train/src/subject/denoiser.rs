@@ -25,7 +25,7 @@ impl Subject for Checkpoint {
     }
 
     fn multiply_adds(&self, height: usize, width: usize) -> u64 {
-        self.unet.multiply_adds(height, width)
+        self.denoiser.network().multiply_adds(height, width)
     }
 }
 
@@ -34,15 +34,15 @@ impl Kind for Checkpoint {
 
     fn fresh(config: &RunConfig, device: &Device) -> Result<Self> {
         let schedule = Schedule::new(&config.schedule)?;
-        let unet = config.network.unet()?;
-        let mut checkpoint = Checkpoint::init(unet, schedule, config.seed, device)?;
+        let architecture = config.network.denoiser()?;
+        let mut checkpoint = Checkpoint::init(architecture, schedule, config.seed, device)?;
         checkpoint.set_transform(config.data.transform);
         Ok(checkpoint)
     }
 
     fn open_alike(&self, spec: &str, device: &Device) -> Result<Self> {
         let other = Checkpoint::open(spec, device)?;
-        let (own, found) = (self.unet.prediction_type(), other.unet.prediction_type());
+        let (own, found) = (self.denoiser.prediction_type(), other.denoiser.prediction_type());
         if own != found {
             let expected = format!("a network that predicts {own:?}; this one predicts {found:?}");
             return Err(diff_core::Error::argument("init_from", spec, expected).into());
@@ -55,7 +55,7 @@ impl Kind for Checkpoint {
     }
 
     fn model(&self) -> Box<dyn Denoiser> {
-        Box::new(self.unet.clone())
+        Box::new(self.denoiser.clone())
     }
 
     fn with_weights(&self, weights: &[(String, Tensor)]) -> Result<Box<dyn Denoiser>> {

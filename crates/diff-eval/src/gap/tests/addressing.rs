@@ -11,7 +11,7 @@ use diff_core::gap::TauMode;
 fn the_batch_changes_no_bit() {
     let schedule = schedule(50);
     let network = tiny(&schedule, 1);
-    let subject = Subject { dtype: DType::F32, ..subject(&network.unet, &schedule) };
+    let subject = Subject { dtype: DType::F32, ..subject(&network.denoiser, &schedule) };
     let pictures = waves(30);
     let run = |batch| {
         let request = GapRequest { batch, ..request(6, 65) };

@@ -81,7 +81,7 @@ fn tiny(schedule: &Schedule, seed: u64) -> Checkpoint {
         norm_groups: 4,
         ..DdpmSpec::default()
     };
-    Checkpoint::init(spec.config().unwrap(), schedule.clone(), seed, &Device::Cpu).unwrap()
+    Checkpoint::init(&spec.into(), schedule.clone(), seed, &Device::Cpu).unwrap()
 }
 
 fn waves(count: usize) -> CleanPictures {

@@ -14,7 +14,7 @@ fn theorem_2_holds_for_networks_and_its_left_side_is_equal_for_single_steps() {
     let pictures = waves(3);
     for (seed, tau) in [(1, TauMode::On), (2, TauMode::Off), (3, TauMode::Normalised)] {
         let network = tiny(&schedule, seed);
-        let subject = Subject { dtype: DType::F32, ..subject(&network.unet, &schedule) };
+        let subject = Subject { dtype: DType::F32, ..subject(&network.denoiser, &schedule) };
         let request = BoundsRequest { num: 5, windows: 4, tau, seed: 9, batch: 2 };
         let report = bounds(&subject, &pictures, &request, &mut |_| {}).unwrap();
         assert_eq!(report.bounds.iter().map(|b| b.window).collect::<Vec<_>>(), [1, 2, 3, 4]);

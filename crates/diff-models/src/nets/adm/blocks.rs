@@ -1,50 +1,28 @@
 //! What the stages of the network are made of.
 
-use super::config::{AdmConfig, EPS, GROUPS};
+use super::{
+    body::Attend,
+    config::{AdmConfig, EPS, GROUPS},
+};
 use crate::{
     Context,
     error::Result,
-    nets::layers::{Conv2d, GroupNorm, Linear},
+    nets::{
+        layers::{Conv2d, GroupNorm, Linear},
+        resampling::Resampling,
+    },
     ops::{self, ConvGeometry, Extra, GroupNormSpec, QkvOrder},
     params::{Init, ParamBuilder},
 };
 use candle_core::Tensor;
 
-pub(super) const NORM: GroupNormSpec = GroupNormSpec { groups: GROUPS, eps: EPS };
-
-/// A change of resolution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Resampling {
-    None,
-    Down,
-    Up,
-}
-
-impl Resampling {
-    /// Without weights: means of four pixels, or their repetition.
-    pub(super) fn forward(self, x: &Tensor) -> Result<Tensor> {
-        match self {
-            Resampling::None => Ok(x.clone()),
-            Resampling::Down => ops::downsample_average2x(x),
-            Resampling::Up => ops::upsample_nearest2x(x),
-        }
-    }
-
-    /// Pixels after, of so many before.
-    pub(super) fn pixels(self, before: usize) -> usize {
-        match self {
-            Resampling::None => before,
-            Resampling::Down => before / 4,
-            Resampling::Up => before * 4,
-        }
-    }
-}
+pub(in crate::nets) const NORM: GroupNormSpec = GroupNormSpec { groups: GROUPS, eps: EPS };
 
 /// guided-diffusion's `ResBlock`: norm, SiLU, convolution, norm, SiLU, dropout, convolution, plus input;
 /// the time scales and shifts after the second norm, or is added before it. One that resamples does so
 /// before the first convolution, and the input as well.
 #[derive(Clone, Debug)]
-pub(super) struct ResBlock {
+pub(in crate::nets) struct ResBlock {
     norm1: GroupNorm,
     conv1: Conv2d,
     time: Linear,
@@ -59,7 +37,7 @@ pub(super) struct ResBlock {
 }
 
 impl ResBlock {
-    pub(super) fn new(
+    pub(in crate::nets) fn new(
         builder: &mut ParamBuilder,
         name: usize,
         (inputs, outputs): (usize, usize),
@@ -104,7 +82,12 @@ impl ResBlock {
     }
 
     /// `time` is the activated time embedding `[B, time_width]`.
-    pub(super) fn forward(&self, x: &Tensor, time: &Tensor, context: &Context) -> Result<Tensor> {
+    pub(in crate::nets) fn forward(
+        &self,
+        x: &Tensor,
+        time: &Tensor,
+        context: &Context,
+    ) -> Result<Tensor> {
         let time = self.time.forward(time)?;
         let h = self.resampling.forward(&self.norm1.forward_silu(x)?)?;
         let h = match self.scale_shift {
@@ -121,7 +104,7 @@ impl ResBlock {
     }
 
     /// And the pixels that come out, of so many that go in.
-    pub(super) fn multiply_adds(&self, pixels: usize) -> (u64, usize) {
+    pub(in crate::nets) fn multiply_adds(&self, pixels: usize) -> (u64, usize) {
         let pixels = self.resampling.pixels(pixels);
         let skip = self.skip.as_ref().map_or(0, |skip| skip.multiply_adds(pixels));
         let convs = self.conv1.multiply_adds(pixels) + self.conv2.multiply_adds(pixels);
@@ -155,19 +138,22 @@ impl AttentionBlock {
         builder.under(name, |b| {
             let norm = GroupNorm::new(b, "norm", channels, NORM)?;
             let fan_in = Init::FanIn(channels);
-            let qkv = Linear::pointwise(b, "qkv", (channels, 3 * channels), fan_in)?;
-            let proj_out = Linear::pointwise(b, "proj_out", (channels, channels), Init::Zeros)?;
+            let qkv = Linear::pointwise(b, "qkv", (channels, 3 * channels), 1, fan_in)?;
+            let ends = (channels, channels);
+            let proj_out = Linear::pointwise(b, "proj_out", ends, 1, Init::Zeros)?;
             Ok(AttentionBlock { norm, qkv, proj_out, channels, heads, order })
         })
     }
+}
 
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+impl Attend for AttentionBlock {
+    fn forward(&self, x: &Tensor, _: Option<&Tensor>) -> Result<Tensor> {
         let qkv = self.qkv.forward(&self.norm.forward(x)?)?;
         let mixed = ops::self_attention(&qkv, self.heads, self.order)?;
         self.proj_out.forward_plus(&mixed, x)
     }
 
-    pub(super) fn multiply_adds(&self, pixels: usize) -> u64 {
+    fn multiply_adds(&self, pixels: usize, _: usize) -> u64 {
         let layers = self.qkv.multiply_adds(pixels) + self.proj_out.multiply_adds(pixels);
         layers + 2 * (pixels * pixels * self.channels) as u64
     }

@@ -1,7 +1,14 @@
 //! The configuration of guided-diffusion's networks, and those that were published.
 
-use crate::error::{Error, Result};
+use super::Adm;
+use crate::{
+    error::{Error, Result},
+    nets::{Config, Network, SecondType},
+    params::ParamBuilder,
+};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// Groups of every group norm, and what is added to their variance.
 pub(super) const GROUPS: usize = 32;
@@ -73,38 +80,49 @@ impl Default for AdmConfig {
 }
 
 impl AdmConfig {
-    /// guided-diffusion's ImageNet models, and without classes its LSUN models: `image_size` 64, 128, 256
-    /// or 512.
-    ///
-    /// # Errors
-    /// When there is none of that size.
-    pub fn imagenet(image_size: usize) -> Result<Self> {
-        let wide = AdmConfig {
+    /// guided-diffusion's class-conditional ImageNet network at 64x64: 295,904,454 parameters.
+    pub fn imagenet64() -> Self {
+        AdmConfig {
+            model_channels: 192,
+            num_res_blocks: 3,
+            use_new_attention_order: true,
+            dropout: 0.1,
+            ..Self::wide(64, &[1.0, 2.0, 3.0, 4.0])
+        }
+    }
+
+    /// The same at 128x128: 421,529,606 parameters.
+    pub fn imagenet128() -> Self {
+        AdmConfig { num_head_channels: None, ..Self::wide(128, &[1.0, 1.0, 2.0, 3.0, 4.0]) }
+    }
+
+    /// The same at 256x256: 553,838,086 parameters.
+    pub fn imagenet256() -> Self {
+        Self::wide(256, &[1.0, 1.0, 2.0, 2.0, 4.0, 4.0])
+    }
+
+    /// The same at 512x512: 558,997,638 parameters.
+    pub fn imagenet512() -> Self {
+        Self::wide(512, &[0.5, 1.0, 1.0, 2.0, 2.0, 4.0, 4.0])
+    }
+
+    /// guided-diffusion's LSUN networks, and the ImageNet network without classes: 552,814,086
+    /// parameters. (LSUN's were trained with a dropout of 0.1.)
+    pub fn lsun256() -> Self {
+        AdmConfig { num_classes: None, dropout: 0.1, ..Self::imagenet256() }
+    }
+
+    fn wide(image_size: usize, channel_mult: &[f64]) -> Self {
+        AdmConfig {
             image_size,
             learn_sigma: true,
             model_channels: 256,
+            channel_mult: channel_mult.to_vec(),
             attention_resolutions: vec![32, 16, 8],
             num_head_channels: Some(64),
             resblock_updown: true,
             num_classes: Some(1000),
             ..Self::default()
-        };
-        match image_size {
-            64 => Ok(AdmConfig {
-                model_channels: 192,
-                num_res_blocks: 3,
-                use_new_attention_order: true,
-                dropout: 0.1,
-                ..wide
-            }),
-            128 => Ok(AdmConfig {
-                channel_mult: vec![1.0, 1.0, 2.0, 3.0, 4.0],
-                num_head_channels: None,
-                ..wide
-            }),
-            256 => Ok(AdmConfig { channel_mult: vec![1.0, 1.0, 2.0, 2.0, 4.0, 4.0], ..wide }),
-            512 => Ok(AdmConfig { channel_mult: vec![0.5, 1.0, 1.0, 2.0, 2.0, 4.0, 4.0], ..wide }),
-            _ => Err(Error::unsupported("image_size", image_size, "64, 128, 256, 512")),
         }
     }
 
@@ -129,13 +147,18 @@ impl AdmConfig {
         if self.learn_sigma { 2 * self.in_channels } else { self.in_channels }
     }
 
+    /// What the sides of images must be multiples of.
+    pub(in crate::nets) fn factor(&self) -> usize {
+        1 << (self.channel_mult.len() - 1)
+    }
+
     /// Width of the time embedding.
     pub(super) fn time_width(&self) -> usize {
         4 * self.model_channels
     }
 
     /// Width of a level.
-    pub(super) fn width(&self, level: usize) -> usize {
+    pub(in crate::nets) fn width(&self, level: usize) -> usize {
         (self.channel_mult[level] * self.model_channels as f64) as usize
     }
 
@@ -212,5 +235,48 @@ impl AdmConfig {
             }
         }
         Ok(())
+    }
+}
+
+impl Config for AdmConfig {
+    fn class() -> Option<&'static str> {
+        Some("DiffAdm")
+    }
+
+    fn about() -> &'static str {
+        "the U-Net of guided-diffusion (ADM) and improved-diffusion"
+    }
+
+    fn presets() -> Vec<(&'static str, Self)> {
+        vec![
+            ("adm-scripts64", Self::default()),
+            ("adm-cifar10", Self::cifar10()),
+            ("adm-improved64", Self::improved64()),
+            ("adm-imagenet64", Self::imagenet64()),
+            ("adm-imagenet128", Self::imagenet128()),
+            ("adm-imagenet256", Self::imagenet256()),
+            ("adm-imagenet512", Self::imagenet512()),
+            ("adm-lsun256", Self::lsun256()),
+        ]
+    }
+
+    fn network(&self, builder: &mut ParamBuilder) -> Result<Arc<dyn Network>> {
+        Ok(Arc::new(Adm::new(self.clone(), builder)?))
+    }
+
+    fn image_shape(&self) -> Option<[usize; 3]> {
+        Some([self.in_channels, self.image_size, self.image_size])
+    }
+
+    fn classes(&self) -> Option<usize> {
+        self.num_classes
+    }
+
+    fn second(&self) -> SecondType {
+        if self.learn_sigma { SecondType::Range } else { SecondType::None }
+    }
+
+    fn to_json(&self) -> Value {
+        json!(self)
     }
 }

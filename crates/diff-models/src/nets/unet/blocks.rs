@@ -4,7 +4,10 @@ use super::config::UnetConfig;
 use crate::{
     Context,
     error::Result,
-    nets::layers::{Conv2d, GroupNorm, Linear},
+    nets::{
+        layers::{Conv2d, GroupNorm, Linear},
+        resampling::Resampling,
+    },
     ops::{self, ConvGeometry, Extra, GroupNormSpec},
     params::ParamBuilder,
 };
@@ -14,13 +17,14 @@ use candle_core::Tensor;
 /// convolution, plus input. With `resnet_time_scale_shift = "scale_shift"` the time scales and shifts
 /// what the second norm gives instead of being added before it.
 #[derive(Clone, Debug)]
-pub(super) struct ResnetBlock {
+pub(in crate::nets) struct ResnetBlock {
     norm1: GroupNorm,
     conv1: Conv2d,
     time: Linear,
     norm2: GroupNorm,
     conv2: Conv2d,
     shortcut: Option<Conv2d>,
+    resampling: Resampling,
     scale_shift: bool,
     dropout: f64,
     /// Tells this block's dropout masks from other blocks'.
@@ -30,9 +34,9 @@ pub(super) struct ResnetBlock {
 }
 
 impl ResnetBlock {
-    pub(super) fn new(
+    pub(in crate::nets) fn new(
         builder: &mut ParamBuilder,
-        index: usize,
+        name: impl ToString,
         (inputs, outputs): (usize, usize),
         config: &UnetConfig,
         scale: f64,
@@ -41,11 +45,12 @@ impl ResnetBlock {
         let same = ConvGeometry::same(3);
         let scale_shift = config.scale_shift();
         let time = (config.time_width(), if scale_shift { 2 * outputs } else { outputs });
-        builder.under(index, |b| {
+        builder.under(name, |b| {
             Ok(ResnetBlock {
                 layer: b.shapes().len() as u16,
                 dropout: config.dropout,
                 scale,
+                resampling: Resampling::None,
                 norm1: GroupNorm::new(b, "norm1", inputs, norm)?,
                 conv1: Conv2d::new(b, "conv1", (inputs, outputs), 3, same)?,
                 scale_shift,
@@ -66,10 +71,28 @@ impl ResnetBlock {
         })
     }
 
+    /// One that changes the resolution as well.
+    pub(super) fn resampler(
+        builder: &mut ParamBuilder,
+        name: impl ToString,
+        width: usize,
+        config: &UnetConfig,
+        resampling: Resampling,
+    ) -> Result<Self> {
+        let block = Self::new(builder, name, (width, width), config, 1.0)?;
+        Ok(ResnetBlock { resampling, ..block })
+    }
+
     /// `time` is the activated time embedding `[B, time_width]`.
-    pub(super) fn forward(&self, x: &Tensor, time: &Tensor, context: &Context) -> Result<Tensor> {
+    pub(in crate::nets) fn forward(
+        &self,
+        x: &Tensor,
+        time: &Tensor,
+        context: &Context,
+    ) -> Result<Tensor> {
         let time = self.time.forward(time)?;
-        let h = self.norm1.forward_silu(x)?;
+        let h = self.resampling.forward(&self.norm1.forward_silu(x)?)?;
+        let x = &self.resampling.forward(x)?;
         let h = match self.scale_shift {
             true => self.norm2.forward_scale_shift_silu(&self.conv1.forward(&h)?, &time)?,
             false => {
@@ -86,7 +109,9 @@ impl ResnetBlock {
         rescale(self.conv2.forward_with(&h, residual)?, self.scale)
     }
 
-    pub(super) fn multiply_adds(&self, pixels: usize) -> u64 {
+    /// For so many pixels that go in.
+    pub(in crate::nets) fn multiply_adds(&self, pixels: usize) -> u64 {
+        let pixels = self.resampling.pixels(pixels);
         let shortcut = self.shortcut.as_ref().map_or(0, |s| s.multiply_adds(pixels));
         let convs = self.conv1.multiply_adds(pixels) + self.conv2.multiply_adds(pixels);
         convs + shortcut + self.time.multiply_adds(1)

@@ -1,8 +1,14 @@
 //! The configuration of diffusers' `UNet2DModel`, with its field names and its defaults.
 
-use crate::error::{Error, Result};
+use super::Unet;
+use crate::{
+    error::{Error, Result},
+    nets::{Config, Network},
+    params::ParamBuilder,
+};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// `config.json` of a `UNet2DModel`. A field that a file lacks takes the library's default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -105,9 +111,34 @@ impl Default for UnetConfig {
 }
 
 impl UnetConfig {
+    /// What diffusers calls it.
+    pub const CLASS: &str = "UNet2DModel";
+
     /// Width of the time embedding after its two layers.
     pub fn time_width(&self) -> usize {
         self.time_embedding_dim.unwrap_or(4 * self.block_out_channels.first().unwrap_or(&0))
+    }
+
+    /// Rows of the table of times, where it is learnt.
+    pub(super) fn learnt_times(&self) -> Option<usize> {
+        let rows = || self.num_train_timesteps.unwrap_or_default();
+        (self.time_embedding_type == "learned").then(rows)
+    }
+
+    /// Whether a residual block halves the resolution after a level, instead of a convolution.
+    pub(super) fn resnet_down(&self, level: usize) -> bool {
+        match self.down_block_types[level].as_str() {
+            "ResnetDownsampleBlock2D" => true,
+            name => name.starts_with("Attn") && self.downsample_type == "resnet",
+        }
+    }
+
+    /// Whether a residual block doubles the resolution after a step of the way up.
+    pub(super) fn resnet_up(&self, step: usize) -> bool {
+        match self.up_block_types[step].as_str() {
+            "ResnetUpsampleBlock2D" => true,
+            name => name.starts_with("Attn") && self.upsample_type == "resnet",
+        }
     }
 
     /// Whether the time scales and shifts instead of being added.
@@ -129,19 +160,21 @@ impl UnetConfig {
             }
         }
         for name in &self.down_block_types {
-            one_of("down_block_types", name, &["DownBlock2D", "AttnDownBlock2D"])?;
+            let supported = ["DownBlock2D", "AttnDownBlock2D", "ResnetDownsampleBlock2D"];
+            one_of("down_block_types", name, &supported)?;
         }
         for name in &self.up_block_types {
-            one_of("up_block_types", name, &["UpBlock2D", "AttnUpBlock2D"])?;
+            let supported = ["UpBlock2D", "AttnUpBlock2D", "ResnetUpsampleBlock2D"];
+            one_of("up_block_types", name, &supported)?;
         }
         one_of(
             "mid_block_type",
             self.mid_block_type.as_deref().unwrap_or("null"),
             &["UNetMidBlock2D", "null"],
         )?;
-        one_of("time_embedding_type", &self.time_embedding_type, &["positional"])?;
-        one_of("downsample_type", &self.downsample_type, &["conv"])?;
-        one_of("upsample_type", &self.upsample_type, &["conv"])?;
+        one_of("time_embedding_type", &self.time_embedding_type, &["positional", "learned"])?;
+        one_of("downsample_type", &self.downsample_type, &["conv", "resnet"])?;
+        one_of("upsample_type", &self.upsample_type, &["conv", "resnet"])?;
         one_of("act_fn", &self.act_fn, &["silu", "swish"])?;
         one_of(
             "resnet_time_scale_shift",
@@ -180,6 +213,11 @@ impl UnetConfig {
             if value == 0 {
                 return refuse(name, "0".into(), "at least 1");
             }
+        }
+        if self.learnt_times() == Some(0) {
+            let value = self.num_train_timesteps.map_or("null".into(), |n| n.to_string());
+            let supported = "at least 1, for time_embedding_type = learned";
+            return refuse("num_train_timesteps", value, supported);
         }
         if self.downsample_padding > 1 {
             return refuse("downsample_padding", self.downsample_padding.to_string(), "0, 1");
@@ -235,6 +273,43 @@ impl UnetConfig {
             ));
         }
         Ok(())
+    }
+}
+
+impl Config for UnetConfig {
+    fn class() -> Option<&'static str> {
+        Some(UnetConfig::CLASS)
+    }
+
+    fn about() -> &'static str {
+        "diffusers' UNet2DModel, with its options"
+    }
+
+    /// The networks of the documents have their names as `ddpm`.
+    fn presets() -> Vec<(&'static str, Self)> {
+        Vec::new()
+    }
+
+    fn network(&self, builder: &mut ParamBuilder) -> Result<Arc<dyn Network>> {
+        Ok(Arc::new(Unet::new(self.clone(), builder)?))
+    }
+
+    fn image_shape(&self) -> Option<[usize; 3]> {
+        let (height, width) = self.sample_size?.sides();
+        Some([self.in_channels, height, width])
+    }
+
+    fn classes(&self) -> Option<usize> {
+        self.num_class_embeds
+    }
+
+    fn to_json(&self) -> Value {
+        let mut value = json!(self);
+        // An integer in diffusers.
+        if self.freq_shift.fract() == 0.0 {
+            value["freq_shift"] = json!(self.freq_shift as i64);
+        }
+        value
     }
 }
 

@@ -5,24 +5,37 @@ use super::{
     config::UnetConfig,
 };
 use crate::{
-    Context, error::Result, nets::layers::Conv2d, ops, ops::ConvGeometry, params::ParamBuilder,
+    Context,
+    error::Result,
+    nets::{layers::Conv2d, resampling::Resampling},
+    ops::{self, ConvGeometry},
+    params::ParamBuilder,
 };
 use candle_core::Tensor;
 
-/// `DownBlock2D` or `AttnDownBlock2D`.
+/// What changes the resolution after a level.
+#[derive(Clone, Debug)]
+enum Resampler {
+    /// A convolution; on the way up, of repeated pixels.
+    Conv(Conv2d),
+    /// A residual block.
+    Resnet(Box<ResnetBlock>),
+}
+
+/// `DownBlock2D`, `AttnDownBlock2D` or `ResnetDownsampleBlock2D`.
 #[derive(Clone, Debug)]
 pub(super) struct DownLevel {
     attentions: Vec<AttentionBlock>,
     resnets: Vec<ResnetBlock>,
-    downsample: Option<Conv2d>,
+    downsample: Option<Resampler>,
 }
 
-/// `UpBlock2D` or `AttnUpBlock2D`.
+/// `UpBlock2D`, `AttnUpBlock2D` or `ResnetUpsampleBlock2D`.
 #[derive(Clone, Debug)]
 pub(super) struct UpLevel {
     attentions: Vec<AttentionBlock>,
     resnets: Vec<ResnetBlock>,
-    upsample: Option<Conv2d>,
+    upsample: Option<Resampler>,
 }
 
 /// `UNetMidBlock2D`.
@@ -48,9 +61,10 @@ impl DownLevel {
             let attentions = attentions(b, if attends { layers } else { 0 }, width, config)?;
             let resnets = resnets(b, &inputs, width, config)?;
             let half = ConvGeometry::half(config.downsample_padding);
-            let downsample = match level + 1 == widths.len() {
-                true => None,
-                false => Some(resampler(b, "downsamplers", width, half)?),
+            let downsample = match (level + 1 == widths.len(), config.resnet_down(level)) {
+                (true, _) => None,
+                (false, true) => Some(resnet(b, "downsamplers", width, config, Resampling::Down)?),
+                (false, false) => Some(conv(b, "downsamplers", width, half)?),
             };
             Ok(DownLevel { attentions, resnets, downsample })
         })
@@ -72,7 +86,10 @@ impl DownLevel {
             skips.push(x.clone());
         }
         if let Some(downsample) = &self.downsample {
-            x = downsample.forward(&x)?;
+            x = match downsample {
+                Resampler::Conv(conv) => conv.forward(&x)?,
+                Resampler::Resnet(block) => block.forward(&x, time, context)?,
+            };
             skips.push(x.clone());
         }
         Ok(x)
@@ -81,7 +98,7 @@ impl DownLevel {
     /// At `pixels` per map; the downsampled map has a quarter of them.
     pub(super) fn multiply_adds(&self, pixels: usize) -> u64 {
         blocks_multiply_adds(&self.resnets, &self.attentions, pixels)
-            + self.downsample.as_ref().map_or(0, |conv| conv.multiply_adds(pixels / 4))
+            + self.downsample.as_ref().map_or(0, |after| after.multiply_adds(pixels, pixels / 4))
     }
 }
 
@@ -108,9 +125,10 @@ impl UpLevel {
         builder.under(step, |b| {
             let attentions = attentions(b, if attends { layers } else { 0 }, width, config)?;
             let resnets = resnets(b, &inputs, width, config)?;
-            let upsample = match level == 0 {
-                true => None,
-                false => Some(resampler(b, "upsamplers", width, ConvGeometry::same(3))?),
+            let upsample = match (level == 0, config.resnet_up(step)) {
+                (true, _) => None,
+                (false, true) => Some(resnet(b, "upsamplers", width, config, Resampling::Up)?),
+                (false, false) => Some(conv(b, "upsamplers", width, ConvGeometry::same(3))?),
             };
             Ok(UpLevel { attentions, resnets, upsample })
         })
@@ -135,14 +153,15 @@ impl UpLevel {
         }
         match &self.upsample {
             None => Ok(x),
-            Some(conv) => conv.forward(&ops::upsample_nearest2x(&x)?),
+            Some(Resampler::Conv(conv)) => conv.forward(&ops::upsample_nearest2x(&x)?),
+            Some(Resampler::Resnet(block)) => block.forward(&x, time, context),
         }
     }
 
     /// At `pixels` per map; the upsampled map has four times as many.
     pub(super) fn multiply_adds(&self, pixels: usize) -> u64 {
         blocks_multiply_adds(&self.resnets, &self.attentions, pixels)
-            + self.upsample.as_ref().map_or(0, |conv| conv.multiply_adds(4 * pixels))
+            + self.upsample.as_ref().map_or(0, |after| after.multiply_adds(pixels, 4 * pixels))
     }
 }
 
@@ -212,13 +231,36 @@ fn resnets(
     })
 }
 
-fn resampler(
+impl Resampler {
+    /// For so many pixels before and after.
+    fn multiply_adds(&self, before: usize, after: usize) -> u64 {
+        match self {
+            Resampler::Conv(conv) => conv.multiply_adds(after),
+            Resampler::Resnet(block) => block.multiply_adds(before),
+        }
+    }
+}
+
+fn conv(
     builder: &mut ParamBuilder,
     list: &str,
     width: usize,
     geometry: ConvGeometry,
-) -> Result<Conv2d> {
-    builder.under(list, |b| b.under(0, |b| Conv2d::new(b, "conv", (width, width), 3, geometry)))
+) -> Result<Resampler> {
+    let conv = builder
+        .under(list, |b| b.under(0, |b| Conv2d::new(b, "conv", (width, width), 3, geometry)))?;
+    Ok(Resampler::Conv(conv))
+}
+
+fn resnet(
+    builder: &mut ParamBuilder,
+    list: &str,
+    width: usize,
+    config: &UnetConfig,
+    resampling: Resampling,
+) -> Result<Resampler> {
+    let block = builder.under(list, |b| ResnetBlock::resampler(b, 0, width, config, resampling))?;
+    Ok(Resampler::Resnet(Box::new(block)))
 }
 
 fn blocks_multiply_adds(

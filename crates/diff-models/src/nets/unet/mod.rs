@@ -4,41 +4,31 @@ mod blocks;
 mod config;
 mod levels;
 
+pub(super) use blocks::ResnetBlock;
 pub use config::{SampleSize, UnetConfig};
 
 use crate::{
-    Condition, Context, Denoiser, Mean, Prediction, Second,
+    Condition, Context,
     error::Result,
     nets::{
-        check,
+        Architecture, Network, check,
         layers::{Conv2d, Embedding, GroupNorm, Linear},
+        network::{Features, Trunk},
+        times::Times,
     },
     ops::{self, ConvGeometry, GroupNormSpec, TimeEmbedding},
     params::ParamBuilder,
 };
 use candle_core::Tensor;
 use levels::{DownLevel, Middle, UpLevel};
-use serde::{Deserialize, Serialize};
-
-/// What a network's output means; the names are diffusers'.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PredictionType {
-    /// The noise.
-    #[default]
-    Epsilon,
-    /// The clean image.
-    Sample,
-    /// sqrt(abar) eps - sqrt(1-abar) x_0.
-    VPrediction,
-}
 
 /// The network.
 #[derive(Clone, Debug)]
 pub struct Unet {
     config: UnetConfig,
-    prediction: PredictionType,
     conv_in: Conv2d,
+    /// Of times, where they are learnt.
+    table: Option<Embedding>,
     time1: Linear,
     time2: Linear,
     classes: Option<Embedding>,
@@ -50,7 +40,7 @@ pub struct Unet {
 }
 
 impl Unet {
-    /// Builds the network; it predicts noise until [`Unet::predicting`] says otherwise.
+    /// Builds the network.
     ///
     /// # Errors
     /// When the configuration is impossible or not supported. Weights that do not fit are
@@ -63,6 +53,10 @@ impl Unet {
         let same = ConvGeometry::same(3);
         // The order is PyTorch's registration order, hence the middle after the way up.
         let conv_in = Conv2d::new(builder, "conv_in", (config.in_channels, first), 3, same)?;
+        let table = match config.learnt_times() {
+            None => None,
+            Some(rows) => Some(Embedding::new(builder, "time_proj", rows, first)?),
+        };
         let (time1, time2) = builder.under("time_embedding", |b| {
             Ok((
                 Linear::new(b, "linear_1", (first, time))?,
@@ -85,11 +79,10 @@ impl Unet {
         };
         let norm_out = GroupNorm::new(builder, "conv_norm_out", first, norm)?;
         let conv_out = Conv2d::new(builder, "conv_out", (first, config.out_channels), 3, same)?;
-        let prediction = PredictionType::default();
         Ok(Unet {
             config,
-            prediction,
             conv_in,
+            table,
             time1,
             time2,
             classes,
@@ -101,61 +94,17 @@ impl Unet {
         })
     }
 
-    /// The same network, its output read as `prediction`.
-    pub fn predicting(self, prediction: PredictionType) -> Self {
-        Unet { prediction, ..self }
-    }
-
-    /// What the output means.
-    pub fn prediction_type(&self) -> PredictionType {
-        self.prediction
-    }
-
     /// The configuration the network was built from.
     pub fn config(&self) -> &UnetConfig {
         &self.config
     }
 
-    /// The raw network: `x` `[B, in_channels, H, W]` and one `network_time` per row (counted from
-    /// 0, as in training) to `[B, out_channels, H, W]`.
-    ///
-    /// # Errors
-    /// When a shape, the number of times, or the condition does not fit the network.
-    pub fn forward_network(
-        &self,
-        x: &Tensor,
-        network_time: &[f64],
-        condition: &Condition,
-        context: &Context,
-    ) -> Result<Tensor> {
-        let factor = 1 << (self.down.len() - 1);
-        check::input(x, network_time, self.config.in_channels, factor)?;
-        let labels = check::labels(network_time.len(), condition, self.config.num_class_embeds)?;
-        let x = match self.config.center_input_sample {
-            true => ((x * 2.0)? - 1.0)?,
-            false => x.clone(),
-        };
-        let x = x.permute((0, 2, 3, 1))?.contiguous()?;
-        let spec = TimeEmbedding {
-            width: self.config.block_out_channels[0],
-            flip_sin_to_cos: self.config.flip_sin_to_cos,
-            freq_shift: self.config.freq_shift,
-        };
-        let waves = ops::timestep_embedding(network_time, spec, x.dtype(), x.device())?;
-        let out = ops::record(&[&x, &waves], || self.run(&x, &waves, labels, context))?;
-        Ok(out.permute((0, 3, 1, 2))?.contiguous()?)
-    }
-
     /// `[B, H, W, in_channels]` and the embedding of the time to `[B, H, W, out_channels]`.
-    fn run(
-        &self,
-        x: &Tensor,
-        waves: &Tensor,
-        labels: Option<&[u32]>,
-        context: &Context,
-    ) -> Result<Tensor> {
-        let mut time = self.time2.forward(&ops::silu(&self.time1.forward(waves)?)?)?;
-        if let (Some(classes), Some(labels)) = (&self.classes, labels) {
+    fn run(&self, given: &Given, context: &Context) -> Result<Features> {
+        let Given { x, times, labels } = given;
+        let waves = times.start(self.table.as_ref())?;
+        let mut time = self.time2.forward(&ops::silu(&self.time1.forward(&waves)?)?)?;
+        if let (Some(classes), Some(labels)) = (&self.classes, *labels) {
             time = ops::add(&time, &classes.forward(labels)?)?;
         }
         let time = ops::silu(&time)?;
@@ -170,11 +119,76 @@ impl Unet {
         for level in &self.up {
             h = level.forward(h, &time, context, &mut skips)?;
         }
-        self.conv_out.forward(&self.norm_out.forward_silu(&h)?)
+        let out = self.conv_out.forward(&self.norm_out.forward_silu(&h)?)?;
+        Ok(Features { maps: h, time, out })
     }
 
-    /// Multiply-adds of one forward pass for one image of `height` x `width`.
-    pub fn multiply_adds(&self, height: usize, width: usize) -> u64 {
+    /// What the layers take, checked.
+    fn given<'a>(
+        &self,
+        x: &Tensor,
+        network_time: &[f64],
+        condition: &'a Condition,
+    ) -> Result<Given<'a>> {
+        let factor = 1 << (self.down.len() - 1);
+        check::input(x, network_time, self.config.in_channels, factor)?;
+        check::no_image(condition)?;
+        let labels = check::labels(network_time.len(), condition, self.config.num_class_embeds)?;
+        let x = match self.config.center_input_sample {
+            true => ((x * 2.0)? - 1.0)?,
+            false => x.clone(),
+        };
+        let x = x.permute((0, 2, 3, 1))?.contiguous()?;
+        let times = match self.config.learnt_times() {
+            Some(rows) => Times::rows(network_time, rows)?,
+            None => {
+                let spec = TimeEmbedding {
+                    width: self.config.block_out_channels[0],
+                    flip_sin_to_cos: self.config.flip_sin_to_cos,
+                    freq_shift: self.config.freq_shift,
+                };
+                Times::Waves(ops::timestep_embedding(network_time, spec, x.dtype(), x.device())?)
+            }
+        };
+        Ok(Given { x, times, labels })
+    }
+}
+
+/// What the layers take.
+struct Given<'a> {
+    /// `[B, H, W, C]`.
+    x: Tensor,
+    times: Times,
+    labels: Option<&'a [u32]>,
+}
+
+impl Trunk for Unet {
+    fn features(
+        &self,
+        x: &Tensor,
+        network_time: &[f64],
+        condition: &Condition,
+        context: &Context,
+    ) -> Result<Features> {
+        self.run(&self.given(x, network_time, condition)?, context)
+    }
+}
+
+impl Network for Unet {
+    fn forward_network(
+        &self,
+        x: &Tensor,
+        network_time: &[f64],
+        condition: &Condition,
+        context: &Context,
+    ) -> Result<Tensor> {
+        let given = self.given(x, network_time, condition)?;
+        let run = || Ok(self.run(&given, context)?.out);
+        let out = ops::record(&given.times.beside(&given.x), run)?;
+        Ok(out.permute((0, 3, 1, 2))?.contiguous()?)
+    }
+
+    fn multiply_adds(&self, height: usize, width: usize) -> u64 {
         let pixels = height * width;
         let levels = self.down.len();
         let down: u64 =
@@ -190,23 +204,8 @@ impl Unet {
         let ends = self.conv_in.multiply_adds(pixels) + self.conv_out.multiply_adds(pixels);
         ends + self.time1.multiply_adds(1) + self.time2.multiply_adds(1) + down + middle + up
     }
-}
 
-impl Denoiser for Unet {
-    fn forward(
-        &self,
-        x: &Tensor,
-        t: &[f64],
-        condition: &Condition,
-        context: &Context,
-    ) -> Result<Prediction> {
-        let times: Vec<f64> = t.iter().map(|t| diff_core::time::network_time(*t)).collect();
-        let out = self.forward_network(x, &times, condition, context)?;
-        let mean = match self.prediction {
-            PredictionType::Epsilon => Mean::Eps(out),
-            PredictionType::Sample => Mean::X0(out),
-            PredictionType::VPrediction => Mean::V(out),
-        };
-        Ok(Prediction { mean, second: Second::None })
+    fn architecture(&self) -> Architecture {
+        self.config.clone().into()
     }
 }

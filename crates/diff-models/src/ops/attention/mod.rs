@@ -85,13 +85,7 @@ fn rows(x: &Tensor) -> Result<(usize, usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{Device, Var};
-
-    fn wave(shape: &[usize], step: f64) -> Tensor {
-        let count: usize = shape.iter().product();
-        let values: Vec<f64> = (0..count).map(|i| (step * i as f64 + 0.2).sin()).collect();
-        Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
-    }
+    use crate::ops::graph::compare::{same, wave};
 
     #[test]
     fn the_cpu_path_equals_the_expression() {
@@ -105,19 +99,11 @@ mod tests {
                 wave(&[batch, m, channels], 0.3),
                 wave(&[batch, m, channels], 0.9),
             ];
-            let run = |op: fn(&Tensor, &Tensor, &Tensor, usize) -> Result<Tensor>| {
-                let vars = inputs.each_ref().map(|x| Var::from_tensor(x).unwrap());
-                let out = op(&vars[0], &vars[1], &vars[2], heads).unwrap();
-                let weighted = (out.clone() * wave(&[batch, n, channels], 0.41)).unwrap();
-                let grads = weighted.sum_all().unwrap().backward().unwrap();
-                let flat = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f64>().unwrap();
-                let all = vars.iter().map(|v| flat(grads.get(v).unwrap()));
-                all.chain([flat(&out)]).collect::<Vec<_>>()
-            };
-            for (fast, plain) in run(cpu::attention).iter().zip(run(expression::attention)) {
-                let close = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-12 * (1.0 + b.abs());
-                assert!(fast.iter().zip(&plain).all(close), "{batch} {n} {m} {heads} {width}");
-            }
+            same(
+                &inputs,
+                |x| cpu::attention(&x[0], &x[1], &x[2], heads),
+                |x| expression::attention(&x[0], &x[1], &x[2], heads),
+            );
         }
     }
 
@@ -125,21 +111,11 @@ mod tests {
     fn joint_rows_are_what_their_parts_are() {
         for (batch, n, heads, width) in [(2, 70, 1, 32), (1, 5, 2, 3), (3, 64, 3, 16)] {
             for order in [QkvOrder::ByHead, QkvOrder::ByKind] {
-                let qkv = wave(&[batch, n, 3 * heads * width], 0.7);
-                let run = |op: fn(&Tensor, usize, QkvOrder) -> Result<Tensor>| {
-                    let var = Var::from_tensor(&qkv).unwrap();
-                    let out = op(&var, heads, order).unwrap();
-                    assert_eq!(out.dims(), [batch, n, heads * width]);
-                    let weighted = (&out * wave(out.dims(), 0.41)).unwrap();
-                    let grads = weighted.sum_all().unwrap().backward().unwrap();
-                    let flat = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f64>().unwrap();
-                    [flat(&out), flat(grads.get(&var).unwrap())]
-                };
-                let pairs = run(cpu::self_attention).into_iter();
-                for (fast, plain) in pairs.zip(run(expression::self_attention)) {
-                    let close = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-12 * (1.0 + b.abs());
-                    assert!(fast.iter().zip(&plain).all(close), "{n} {heads} {width} {order:?}");
-                }
+                same(
+                    &[wave(&[batch, n, 3 * heads * width], 0.7)],
+                    |x| cpu::self_attention(&x[0], heads, order),
+                    |x| expression::self_attention(&x[0], heads, order),
+                );
             }
         }
     }

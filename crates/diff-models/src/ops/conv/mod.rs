@@ -198,7 +198,7 @@ impl Convolution {
             return expression::conv2d(x, weight, bias, extra, sizes);
         }
         if sizes.is_pointwise() && extra.shift.is_none() {
-            return Affine::new(self.prepared.clone()).apply(x, weight, bias, extra.residual);
+            return Affine::new(self.prepared.clone()).apply(x, weight, Some(bias), extra.residual);
         }
         let prepared = self.prepared.clone();
         let shifted = extra.shift.is_some();

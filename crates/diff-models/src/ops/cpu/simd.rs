@@ -47,11 +47,13 @@ pub(in crate::ops) trait Lanes: Copy + Send + Sync + 'static {
     fn largest<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// e^x.
     fn exponential<S: Simd>(simd: S, x: Self::Vector<S>) -> Self::Vector<S>;
+    /// erf(x).
+    fn error_function<S: Simd>(simd: S, x: Self::Vector<S>) -> Self::Vector<S>;
 }
 
 macro_rules! lanes {
     ($number:ty, $run:expr, $vector:ident, $lanes:ident, $splat:ident, $mul_add:ident, $add:ident, $sub:ident,
-     $mul:ident, $div:ident, $max:ident, $exp:path, $slice:ident, $slice_mut:ident, $load:ident, $store:ident) => {
+     $mul:ident, $div:ident, $max:ident, $exp:path, $erf:path, $slice:ident, $slice_mut:ident, $load:ident, $store:ident) => {
         impl Lanes for $number {
             type Vector<S: Simd> = S::$vector;
 
@@ -124,6 +126,11 @@ macro_rules! lanes {
             fn exponential<S: Simd>(simd: S, x: S::$vector) -> S::$vector {
                 $exp(simd, x)
             }
+
+            #[inline(always)]
+            fn error_function<S: Simd>(simd: S, x: S::$vector) -> S::$vector {
+                $erf(simd, x)
+            }
         }
     };
 }
@@ -141,6 +148,7 @@ lanes!(
     div_f32s,
     max_f32s,
     math::exp,
+    math::erf,
     as_simd_f32s,
     as_mut_simd_f32s,
     partial_load_f32s,
@@ -160,6 +168,7 @@ lanes!(
     div_f64s,
     max_f64s,
     math::exp_exactly,
+    math::erf_exactly,
     as_simd_f64s,
     as_mut_simd_f64s,
     partial_load_f64s,

@@ -384,4 +384,6 @@ pub fn backward(loss: &Tensor) -> Result<Derivatives> {
 }
 
 #[cfg(test)]
+pub(in crate::ops) mod compare;
+#[cfg(test)]
 mod tests;
