@@ -25,7 +25,11 @@ pub fn geglu(x: &Tensor) -> Result<Tensor> {
 
 fn expression(x: &Tensor, channels: usize) -> Result<Tensor> {
     let half = |first| x.narrow(D::Minus1, first, channels / 2);
-    Ok((half(0)? * half(channels / 2)?.gelu_erf()?)?)
+    let (a, b) = (half(0)?, half(channels / 2)?);
+    // candle's own gelu_erf has a gradient of a few digits.
+    let below = ((&b * std::f64::consts::FRAC_1_SQRT_2)?.erf()? + 1.0)?;
+    let gate = ((b * below)? * 0.5)?;
+    Ok((a * gate)?)
 }
 
 struct Geglu {
