@@ -58,7 +58,7 @@ fn convolutions(c: &mut Criterion) {
             numbers(&[outputs, inputs, kernel, kernel]),
             numbers(&[outputs]),
         ];
-        let geometry = ConvGeometry { stride, before: kernel / 2, after: kernel / 2 };
+        let geometry = ConvGeometry::new(stride, (kernel / 2, kernel / 2));
         let ours = |algorithm| {
             let conv = Convolution::new(geometry, algorithm);
             move |x: &[Tensor]| conv.apply(&x[0], &x[1], &x[2], Extra::default()).unwrap()
@@ -150,7 +150,7 @@ fn passes(c: &mut Criterion) {
     let add = |x: &[Tensor]| ops::add(&x[0], &x[1]).unwrap();
     let candle_add = |x: &[Tensor]| (&x[0] + &x[1]).unwrap();
     case(c, "add", work, &given, &[("ours", &add), ("candle", &candle_add)]);
-    let concat = |x: &[Tensor]| ops::concat(&x[0], &x[1]).unwrap();
+    let concat = |x: &[Tensor]| ops::concat(&[&x[0], &x[1]]).unwrap();
     let candle_concat = |x: &[Tensor]| Tensor::cat(&[&x[0], &x[1]], 3).unwrap();
     case(c, "concat", 2 * work, &given, &[("ours", &concat), ("candle", &candle_concat)]);
     let given = &given[..1];

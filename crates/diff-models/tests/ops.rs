@@ -15,12 +15,14 @@ use diff_models::{
     ops::{self, Algorithm, ConvGeometry, Convolution, GroupNormSpec},
 };
 
-const GEOMETRIES: [(usize, ConvGeometry); 5] = [
-    (3, ConvGeometry { stride: 1, before: 1, after: 1 }),
-    (1, ConvGeometry { stride: 1, before: 0, after: 0 }),
-    (3, ConvGeometry { stride: 2, before: 1, after: 1 }),
-    (3, ConvGeometry { stride: 2, before: 0, after: 1 }),
-    (5, ConvGeometry { stride: 2, before: 2, after: 2 }),
+const GEOMETRIES: [((usize, usize), ConvGeometry); 7] = [
+    ((3, 3), ConvGeometry::new(1, (1, 1))),
+    ((1, 1), ConvGeometry::new(1, (0, 0))),
+    ((3, 3), ConvGeometry::new(2, (1, 1))),
+    ((3, 3), ConvGeometry { stride: 2, before: (0, 0), after: (1, 1) }),
+    ((5, 5), ConvGeometry::new(2, (2, 2))),
+    ((1, 3), ConvGeometry::new(1, (0, 1))),
+    ((4, 2), ConvGeometry { stride: 3, before: (2, 0), after: (1, 1) }),
 ];
 
 /// The definition, term by term.
@@ -32,8 +34,7 @@ fn direct_conv(
 ) -> (Vec<usize>, Vec<f64>) {
     let (batch, height, width, inputs) = x.dims4().unwrap();
     let (outputs, _, kh, kw) = w.dims4().unwrap();
-    let rows = geometry.outputs(height, kh).unwrap();
-    let columns = geometry.outputs(width, kw).unwrap();
+    let (rows, columns) = geometry.outputs((height, width), (kh, kw)).unwrap();
     let (x, w, b) = (values(x), values(w), values(b));
     let mut out = Vec::new();
     for n in 0..batch {
@@ -41,8 +42,8 @@ fn direct_conv(
             for o in 0..outputs {
                 let mut sum = b[o];
                 for (dy, dx) in (0..kh).flat_map(|dy| (0..kw).map(move |dx| (dy, dx))) {
-                    let y = (row * geometry.stride + dy).wrapping_sub(geometry.before);
-                    let z = (column * geometry.stride + dx).wrapping_sub(geometry.before);
+                    let y = (row * geometry.stride + dy).wrapping_sub(geometry.before.0);
+                    let z = (column * geometry.stride + dx).wrapping_sub(geometry.before.1);
                     if y < height && z < width {
                         for i in 0..inputs {
                             let weight = w[((o * inputs + i) * kh + dy) * kw + dx];
@@ -61,16 +62,16 @@ fn direct_conv(
 fn convolution_follows_its_definition() {
     for (kernel, geometry) in GEOMETRIES {
         for (height, width) in [(4, 6), (5, 3), (8, 8)] {
-            if geometry.outputs(height.min(width), kernel).is_none() {
+            if geometry.outputs((height, width), kernel).is_none() {
                 continue;
             }
             let x = input(&[2, height, width, 3], 0.71);
-            let (w, b) = (input(&[4, 3, kernel, kernel], 0.37), input(&[4], 0.9));
+            let (w, b) = (input(&[4, 3, kernel.0, kernel.1], 0.37), input(&[4], 0.9));
             let out = ops::conv2d(&x, &w, &b, geometry).unwrap();
             let (dims, expected) = direct_conv(&x, &w, &b, geometry);
-            assert_eq!(out.dims(), dims, "{kernel} {geometry:?}");
+            assert_eq!(out.dims(), dims, "{kernel:?} {geometry:?}");
             let error = relative(&values(&out), &expected);
-            assert!(error < 1e-14, "{kernel} {geometry:?} {height} x {width}: {error}");
+            assert!(error < 1e-14, "{kernel:?} {geometry:?} {height} x {width}: {error}");
         }
     }
 }
@@ -79,12 +80,15 @@ fn convolution_follows_its_definition() {
 fn convolution_gradients() {
     for (kernel, geometry) in GEOMETRIES {
         for (height, width) in [(4, 6), (5, 3)] {
+            if geometry.outputs((height, width), kernel).is_none() {
+                continue;
+            }
             let inputs = [
                 input(&[2, height, width, 2], 0.71),
-                input(&[3, 2, kernel, kernel], 0.37),
+                input(&[3, 2, kernel.0, kernel.1], 0.37),
                 input(&[3], 0.9),
             ];
-            let name = format!("conv2d {kernel} {geometry:?} {height} x {width}");
+            let name = format!("conv2d {kernel:?} {geometry:?} {height} x {width}");
             check_gradients(&name, &inputs, |x| ops::conv2d(&x[0], &x[1], &x[2], geometry));
         }
     }
@@ -222,8 +226,8 @@ fn sums_joined_maps_and_looked_up_rows_have_their_gradients() {
     check_gradients("add", &maps, |x| ops::add(&x[0], &x[1]));
     check_gradients("scale", &maps[..1], |x| ops::scale(&x[0], -1.5));
     let narrow = [maps[0].clone(), input(&[2, 2, 3, 1], 0.9)];
-    check_gradients("concat", &narrow, |x| ops::concat(&x[0], &x[1]));
-    let joined = ops::concat(&narrow[0], &narrow[1]).unwrap();
+    check_gradients("concat", &narrow, |x| ops::concat(&[&x[0], &x[1]]));
+    let joined = ops::concat(&[&narrow[0], &narrow[1]]).unwrap();
     assert_eq!(values(&joined), values(&Tensor::cat(&narrow, 3).unwrap()));
     let table = [input(&[3, 5], 0.71)];
     check_gradients("embedding", &table, |x| ops::embedding(&x[0], &[2, 0, 2, 2], None));
@@ -284,7 +288,7 @@ fn in_f32_every_operation_is_close_to_f64() {
         ),
         (
             "concat".to_string(),
-            Box::new(|x| ops::concat(&x[0], &x[1])),
+            Box::new(|x| ops::concat(&[&x[0], &x[1]])),
             vec![x(&[2, 3, 5, 19]), x(&[2, 3, 5, 6])],
         ),
         ("add".to_string(), Box::new(|x| ops::add(&x[0], &x[1])), vec![x(&[3, 67]), x(&[3, 67])]),
@@ -327,7 +331,7 @@ fn nothing_in_gives_nothing_out() {
     assert_eq!(ops::group_norm_silu(&x, &bias, &bias, spec).unwrap().dims(), [0, 4, 4, 20]);
     assert_eq!(ops::linear(&x, &none(&[3, 20]), &none(&[3])).unwrap().dims(), [0, 4, 4, 3]);
     assert_eq!(ops::upsample_nearest2x(&x).unwrap().dims(), [0, 8, 8, 20]);
-    assert_eq!(ops::concat(&x, &x).unwrap().dims(), [0, 4, 4, 40]);
+    assert_eq!(ops::concat(&[&x, &x]).unwrap().dims(), [0, 4, 4, 40]);
     assert_eq!(ops::silu(&x).unwrap().dims(), [0, 4, 4, 20]);
     assert_eq!(ops::attention(&x, &x, &x, 2).unwrap().dims(), [0, 4, 4, 20]);
     let order = ops::QkvOrder::ByHead;

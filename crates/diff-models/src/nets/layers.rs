@@ -49,11 +49,18 @@ impl Conv2d {
         (weight, bias): (Init, Init),
     ) -> Result<Self> {
         let prepared = builder.prepared();
-        let convolution = Convolution { geometry, algorithm: builder.algorithm(), prepared };
+        let convolution =
+            Convolution { prepared, ..Convolution::new(geometry, builder.algorithm()) };
         builder.under(name, |b| {
             let weight = b.param("weight", (outputs, inputs, kernel, kernel), weight)?;
             Ok(Conv2d { weight, bias: b.param("bias", outputs, bias)?, convolution })
         })
+    }
+
+    /// The same, followed by a ReLU.
+    pub fn rectified(mut self) -> Self {
+        self.convolution.rectified = true;
+        self
     }
 
     /// Convolves `x` `[B, H, W, I]` to `[B, H', W', O]`.
@@ -64,6 +71,12 @@ impl Conv2d {
     /// [`Conv2d::forward`], plus what there is in `extra`.
     pub fn forward_with(&self, x: &Tensor, extra: Extra) -> Result<Tensor> {
         self.convolution.apply(x, &self.weight, &self.bias, extra)
+    }
+
+    /// Height and width of the result of an image; `None` if it is smaller than the kernel.
+    pub fn outputs(&self, image: (usize, usize)) -> Option<(usize, usize)> {
+        let [_, _, rows, columns] = self.weight.dims() else { return None };
+        self.convolution.geometry.outputs(image, (*rows, *columns))
     }
 
     /// Multiply-adds for one output image of `pixels`, as by the definition.
@@ -89,7 +102,8 @@ impl ConvTranspose2x {
         (inputs, outputs): (usize, usize),
     ) -> Result<Self> {
         let (geometry, prepared) = (ConvGeometry::same(3), builder.prepared());
-        let convolution = Convolution { geometry, algorithm: builder.algorithm(), prepared };
+        let convolution =
+            Convolution { prepared, ..Convolution::new(geometry, builder.algorithm()) };
         // PyTorch takes the second dimension of a weight for its inputs, here too.
         let fan_in = Init::FanIn(outputs * 25);
         builder.under(name, |b| {
@@ -166,6 +180,11 @@ impl Linear {
             let bias = bias.map(|init| b.param("bias", outputs, init)).transpose()?;
             Ok(Linear { weight, bias, affine })
         })
+    }
+
+    /// The same, followed by a ReLU.
+    pub fn rectified(self) -> Self {
+        Linear { affine: self.affine.rectified(true), ..self }
     }
 
     /// Maps `[..., in]` to `[..., out]`.

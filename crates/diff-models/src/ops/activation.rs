@@ -1,4 +1,4 @@
-//! SiLU.
+//! SiLU and ReLU.
 
 use super::{
     cpu::{Real, Values, pieces, sigmoid, tensor},
@@ -14,6 +14,23 @@ pub fn silu(x: &Tensor) -> Result<Tensor> {
         true => apply(Silu, &[x]),
         false => Ok(x.silu()?),
     }
+}
+
+/// ReLU of a number; not a number stays that.
+#[inline(always)]
+pub(super) fn relu<T: Real>(x: T) -> T {
+    if x < T::zero() { T::zero() } else { x }
+}
+
+/// The gradient by what a ReLU was applied to: `dy` where its result `y` is positive.
+pub(super) fn passed<T: Real>(y: &Tensor, dy: &Tensor) -> candle_core::Result<Tensor> {
+    let (ys, dys): (&[T], &[T]) = (&Values::of(y)?, &Values::of(dy)?);
+    let dx = pieces(ys.len(), |at, dx| {
+        for ((dx, y), dy) in dx.iter_mut().zip(&ys[at.clone()]).zip(&dys[at]) {
+            *dx = if *y > T::zero() { *dy } else { T::zero() };
+        }
+    });
+    tensor(dx, y.shape().clone(), y)
 }
 
 struct Silu;

@@ -1,4 +1,4 @@
-//! Channels of two maps side by side: the skip connections.
+//! Channels of maps side by side: skip connections, and branches that join.
 
 use super::{
     bhwc,
@@ -6,22 +6,27 @@ use super::{
     graph::{Operation, Step, apply},
     mismatch,
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
 use candle_core::Tensor;
 
-/// `a` `[B, H, W, C]` and `b` `[B, H, W, D]` as `[B, H, W, C + D]`.
+/// Maps `[B, H, W, C]`, `[B, H, W, D]` .. as one, `[B, H, W, C + D + ..]`.
 ///
 /// # Errors
-/// When batch, height or width differ.
-pub fn concat(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let (batch, height, width, _) = bhwc("concat", a)?;
-    let other = bhwc("concat", b)?;
-    if (batch, height, width) != (other.0, other.1, other.2) {
-        return Err(mismatch("concat", a, "second map", b));
+/// When there is none, or batch, height or width differ.
+pub fn concat(maps: &[&Tensor]) -> Result<Tensor> {
+    let [first, others @ ..] = maps else {
+        return Err(Error::Input("concat: expected at least one map".into()));
+    };
+    let (batch, height, width, _) = bhwc("concat", first)?;
+    for map in others {
+        let other = bhwc("concat", map)?;
+        if (batch, height, width) != (other.0, other.1, other.2) {
+            return Err(mismatch("concat", first, "another map", map));
+        }
     }
-    match a.device().is_cpu() {
-        true => apply(Concat, &[a, b]),
-        false => Ok(Tensor::cat(&[a, b], 3)?),
+    match first.device().is_cpu() {
+        true => apply(Concat, maps),
+        false => Ok(Tensor::cat(maps, 3)?),
     }
 }
 
@@ -33,20 +38,33 @@ impl Operation for Concat {
     }
 
     fn forward<T: Real>(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {
-        let (batch, height, width, c) = inputs[0].dims4()?;
-        let d = inputs[1].dim(3)?;
-        let (a, b): (&[T], &[T]) = (&Values::of(&inputs[0])?, &Values::of(&inputs[1])?);
-        let joined = filled_chunks(a.len() + b.len(), c + d, |pixel, y: &mut [T]| {
-            let (left, right) = y.split_at_mut(c);
-            left.copy_from_slice(&a[pixel * c..][..c]);
-            right.copy_from_slice(&b[pixel * d..][..d]);
+        let (batch, height, width, _) = inputs[0].dims4()?;
+        let maps = inputs.iter().map(Values::<T>::of).collect::<candle_core::Result<Vec<_>>>()?;
+        let maps: Vec<(&[T], usize)> = maps
+            .iter()
+            .zip(inputs)
+            .map(|(values, x)| Ok((&values[..], x.dim(3)?)))
+            .collect::<candle_core::Result<_>>()?;
+        let channels = maps.iter().map(|(_, channels)| channels).sum();
+        let joined = filled_chunks(batch * height * width * channels, channels, |pixel, y| {
+            let mut rest = y;
+            for (values, channels) in &maps {
+                let (part, after) = rest.split_at_mut(*channels);
+                part.copy_from_slice(&values[pixel * channels..][..*channels]);
+                rest = after;
+            }
         });
-        tensor(joined, (batch, height, width, c + d), &inputs[0])
+        tensor(joined, (batch, height, width, channels), &inputs[0])
     }
 
     fn backward<T: Real>(&self, step: &Step) -> candle_core::Result<Vec<Option<Tensor>>> {
-        let [a, b] = step.inputs else { candle_core::bail!("concat: expected two maps") };
-        Ok(vec![Some(part::<T>(step.dy, a, 0)?), Some(part::<T>(step.dy, b, a.dim(3)?)?)])
+        let mut first = 0;
+        let parts = step.inputs.iter().map(|x| {
+            let part = part::<T>(step.dy, x, first)?;
+            first += x.dim(3)?;
+            Ok(Some(part))
+        });
+        parts.collect()
     }
 }
 

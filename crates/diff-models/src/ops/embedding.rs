@@ -4,6 +4,7 @@ use super::{
 };
 use crate::error::{Error, Result};
 use candle_core::{DType, Device, Tensor};
+use std::ops::Range;
 
 /// Sinusoidal time embedding (Vaswani et al., 2017), in the variants its heirs use.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -72,6 +73,10 @@ struct Lookup {
 impl Operation for Lookup {
     fn name(&self) -> &'static str {
         "embedding"
+    }
+
+    fn parameters(&self) -> Range<usize> {
+        0..1
     }
 
     fn forward<T: Real>(&self, inputs: &[Tensor]) -> candle_core::Result<Tensor> {

@@ -1,7 +1,7 @@
 //! Layer normalisation of rows.
 
 use super::{
-    cpu::{Real, Values, filled_chunks, tensor},
+    cpu::{Real, Values, filled_chunks, tensor, total},
     graph::{Operation, Step, apply},
     mismatch,
 };
@@ -9,11 +9,10 @@ use crate::error::Result;
 use candle_core::{D, Tensor};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Rows that are taken together.
 const ROWS: usize = 32;
-/// Numbers of a vector, at most.
-const MOST: usize = 16;
 
 /// Normalises every row of `x` `[..., C]` to mean 0 and variance 1 (plus `eps`), then scales by `weight`
 /// `[C]` and adds `bias` `[C]` (Ba et al., 2016).
@@ -48,6 +47,10 @@ struct LayerNorm {
 impl Operation for LayerNorm {
     fn name(&self) -> &'static str {
         "layer_norm"
+    }
+
+    fn parameters(&self) -> Range<usize> {
+        1..3
     }
 
     fn forward<T: Real>(&self, of: &[Tensor]) -> candle_core::Result<Tensor> {
@@ -199,18 +202,6 @@ fn statistics<T: Real, S: Simd>(simd: S, x: &[T], eps: f64) -> (T, T) {
     let squares = total::<T, S>(simd, squares);
     let squares = rest.iter().fold(squares, |sum, x| sum + (*x - mean) * (*x - mean));
     (mean, T::one() / (squares / count + T::from_f64(eps)).sqrt())
-}
-
-/// The sum of a vector's numbers.
-#[inline(always)]
-fn total<T: Real, S: Simd>(simd: S, vector: T::Vector<S>) -> T {
-    let mut numbers = [T::zero(); MOST];
-    T::store(simd, &mut numbers, vector);
-    let mut sum = T::zero();
-    for number in &numbers[..T::lanes::<S>()] {
-        sum += *number;
-    }
-    sum
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! Linear maps of rows.
 
 use super::{
-    Prepared, add,
+    Prepared,
+    activation::{passed, relu},
+    add,
     cpu::{Left, Panels, Real, Rows, Shared, Values, channel_sums, filled, multiply, tensor},
     graph::{self, Operation, Step},
     mismatch,
@@ -9,7 +11,7 @@ use super::{
 use crate::error::Result;
 use candle_core::Tensor;
 use rayon::prelude::*;
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 /// x W^T + b over the last dimension.
 ///
@@ -27,17 +29,23 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
 pub struct Affine {
     prepared: Option<Arc<Prepared>>,
     turned: bool,
+    rectified: bool,
 }
 
 impl Affine {
     /// One whose weights are kept in `prepared` as they are read; without it they may change.
     pub fn new(prepared: Option<Arc<Prepared>>) -> Self {
-        Affine { prepared, turned: false }
+        Affine { prepared, turned: false, rectified: false }
     }
 
     /// One whose weights are `[in, out]`, and may change.
     pub fn turned() -> Self {
-        Affine { prepared: None, turned: true }
+        Affine { turned: true, ..Self::new(None) }
+    }
+
+    /// The same; if `rectified`, negative results become zero (ReLU).
+    pub fn rectified(self, rectified: bool) -> Self {
+        Affine { rectified, ..self }
     }
 
     /// [`linear`], without a bias if there is none, plus `residual` of the result's shape. Further
@@ -75,10 +83,10 @@ impl Affine {
             let weight = if self.turned { weight } else { weight.t()? };
             let y = rows.matmul(&weight)?;
             let y = bias.map_or(Ok(y.clone()), |bias| y.broadcast_add(bias))?.reshape(shape)?;
-            return residual.map_or(Ok(y.clone()), |residual| add(&y, residual));
+            let y = residual.map_or(Ok(y.clone()), |residual| add(&y, residual))?;
+            return if self.rectified { Ok(y.relu()?) } else { Ok(y) };
         }
-        let Affine { prepared, turned } = self.clone();
-        let op = Op { inputs, outputs, shape, prepared, turned, biased: bias.is_some() };
+        let op = Op { affine: self.clone(), inputs, outputs, shape, biased: bias.is_some() };
         let given: Vec<&Tensor> =
             [Some(x), Some(weight), bias, residual].into_iter().flatten().collect();
         graph::apply(op, &given)
@@ -87,25 +95,31 @@ impl Affine {
 
 /// Inputs: rows, weight, and perhaps bias and residual.
 struct Op {
+    affine: Affine,
     inputs: usize,
     outputs: usize,
     shape: Vec<usize>,
-    prepared: Option<Arc<Prepared>>,
-    /// Whether weights are `[in, out]`.
-    turned: bool,
     biased: bool,
 }
 
 impl Op {
     /// From one input to the next, and from one output to the next, in the weights.
     fn steps(&self) -> (usize, usize) {
-        if self.turned { (self.outputs, 1) } else { (1, self.inputs) }
+        if self.affine.turned { (self.outputs, 1) } else { (1, self.inputs) }
     }
 }
 
 impl Operation for Op {
     fn name(&self) -> &'static str {
         "linear"
+    }
+
+    fn keeps_output(&self) -> bool {
+        self.affine.rectified
+    }
+
+    fn parameters(&self) -> Range<usize> {
+        1..2 + usize::from(self.biased)
     }
 
     fn multiply_adds(&self, inputs: &[Tensor], wanted: Option<&[bool]>) -> u64 {
@@ -127,28 +141,17 @@ impl Operation for Op {
                 multiply(out, false, left, weights.right(), (rows, inputs, outputs));
             })
         };
-        let mut y = match &self.prepared {
+        let mut y = match &self.affine.prepared {
             None => run(&make()),
             Some(prepared) => prepared.with(make, run)?,
         };
         // Negative zero leaves every number as it is.
         let none = vec![-T::zero(); if self.biased { 0 } else { outputs }];
-        let bias = bias.as_deref().unwrap_or(&none);
-        match residual.as_deref() {
-            None if !self.biased => {}
-            None => y.par_chunks_mut(64 * outputs).for_each(|y| {
-                for row in y.chunks_exact_mut(outputs) {
-                    row.iter_mut().zip(bias).for_each(|(y, b)| *y += *b);
-                }
-            }),
-            Some(residual) => {
-                let pairs = y.par_chunks_mut(64 * outputs).zip(residual.par_chunks(64 * outputs));
-                pairs.for_each(|(y, r)| {
-                    for (y, r) in y.chunks_exact_mut(outputs).zip(r.chunks_exact(outputs)) {
-                        y.iter_mut().zip(bias).zip(r).for_each(|((y, b), r)| *y = *y + *b + *r);
-                    }
-                });
-            }
+        let (bias, residual) = (bias.as_deref().unwrap_or(&none), residual.as_deref());
+        match self.affine.rectified {
+            true => complete(&mut y, bias, residual, relu),
+            false if self.biased || residual.is_some() => complete(&mut y, bias, residual, |v| v),
+            false => {}
         }
         tensor(y, self.shape.clone(), &of[0])
     }
@@ -159,7 +162,11 @@ impl Operation for Op {
             candle_core::bail!("linear: expected rows and weight")
         };
         let (xs, ws): (&[T], &[T]) = (&Values::of(x)?, &Values::of(weight)?);
-        let dys: &[T] = &Values::of(step.dy)?;
+        let dy = match self.affine.rectified {
+            true => &passed::<T>(step.output()?, step.dy)?,
+            false => step.dy,
+        };
+        let dys: &[T] = &Values::of(dy)?;
         let rows = xs.len() / inputs;
         let dx = step.wanted[0].then(|| {
             let left = Left { values: dys, row: outputs, term: 1 };
@@ -168,7 +175,7 @@ impl Operation for Op {
                     multiply(out, false, left, right, (rows, outputs, inputs));
                 })
             };
-            match self.turned {
+            match self.affine.turned {
                 true => run(Panels::new(ws, (outputs, inputs), (1, outputs)).right()),
                 false => run(Rows::new(ws, (outputs, inputs), inputs).right()),
             }
@@ -177,7 +184,7 @@ impl Operation for Op {
             let of_x = (Left { values: xs, row: 1, term: inputs }, xs, inputs);
             let of_dy = (Left { values: dys, row: 1, term: outputs }, dys, outputs);
             let ((left, _, first), (_, right, second)) =
-                if self.turned { (of_x, of_dy) } else { (of_dy, of_x) };
+                if self.affine.turned { (of_x, of_dy) } else { (of_dy, of_x) };
             let right = Rows::new(right, (rows, second), second);
             filled(inputs * outputs, |out: Shared<T>| {
                 multiply(out, false, left, right.right(), (first, rows, second));
@@ -191,7 +198,31 @@ impl Operation for Op {
             let db = channel_sums(dys, outputs, |v, _| v).into_iter().map(T::from_f64).collect();
             gradients.push(Some(tensor::<T>(db, summands[0].shape().clone(), x)?));
         }
-        gradients.push(Some(step.dy.clone()));
+        gradients.push(Some(dy.clone()));
         Ok(gradients)
+    }
+}
+
+/// Adds bias and residual to rows, and applies `f`.
+fn complete<T: Real>(
+    y: &mut [T],
+    bias: &[T],
+    residual: Option<&[T]>,
+    f: impl Fn(T) -> T + Copy + Sync,
+) {
+    let (outputs, each) = (bias.len(), 64 * bias.len());
+    match residual {
+        None => y.par_chunks_mut(each).for_each(|y| {
+            for row in y.chunks_exact_mut(outputs) {
+                row.iter_mut().zip(bias).for_each(|(y, b)| *y = f(*y + *b));
+            }
+        }),
+        Some(residual) => {
+            y.par_chunks_mut(each).zip(residual.par_chunks(each)).for_each(|(y, r)| {
+                for (y, r) in y.chunks_exact_mut(outputs).zip(r.chunks_exact(outputs)) {
+                    y.iter_mut().zip(bias).zip(r).for_each(|((y, b), r)| *y = f(*y + *b + *r));
+                }
+            })
+        }
     }
 }

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::error::{Error, Result};
 use candle_core::Tensor;
+use std::ops::Range;
 
 /// The side of the kernel.
 const KERNEL: usize = 5;
@@ -125,6 +126,10 @@ impl Operation for Parts {
         "conv_transpose2x.parts"
     }
 
+    fn parameters(&self) -> Range<usize> {
+        0..1
+    }
+
     fn forward<T: Real>(&self, of: &[Tensor]) -> candle_core::Result<Tensor> {
         let weight: &[T] = &Values::of(&of[0])?;
         let mut parts = vec![T::zero(); 4 * self.inputs * self.outputs * PART * PART];
@@ -146,6 +151,10 @@ struct Repeated;
 impl Operation for Repeated {
     fn name(&self) -> &'static str {
         "conv_transpose2x.bias"
+    }
+
+    fn parameters(&self) -> Range<usize> {
+        0..1
     }
 
     fn forward<T: Real>(&self, of: &[Tensor]) -> candle_core::Result<Tensor> {

@@ -122,7 +122,7 @@ impl Body {
         h = self.middle.forward(h, &time, given, context)?;
         for stage in &self.up {
             if let Some(skip) = skips.pop() {
-                h = ops::concat(&h, &skip)?;
+                h = ops::concat(&[&h, &skip])?;
             }
             h = stage.forward(h, &time, given, context)?;
         }

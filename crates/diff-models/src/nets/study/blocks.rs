@@ -230,11 +230,11 @@ pub(super) enum Resampler {
 impl Resampler {
     pub(super) fn down(b: &mut ParamBuilder, width: usize, config: &StudyConfig) -> Result<Self> {
         let (start, ends) = (Start::of(config), (width, width));
-        let half = ConvGeometry { stride: 2, before: 1, after: 1 };
+        let half = ConvGeometry::new(2, (1, 1));
         match config.labels {
             None => Ok(Resampler::Down(start.conv(b, "main", ends, 3, half)?)),
             Some(_) => {
-                let wide = ConvGeometry { stride: 2, before: 2, after: 2 };
+                let wide = ConvGeometry::new(2, (2, 2));
                 let small = start.conv(b, "c1", ends, 3, half)?;
                 Ok(Resampler::DownTwice(small, start.conv(b, "c2", ends, 5, wide)?))
             }

@@ -126,7 +126,7 @@ impl Study {
         }
         for block in &self.up {
             if let (Block::Residual(_), Some(skip)) = (block, skips.last()) {
-                h = ops::concat(&h, skip)?;
+                h = ops::concat(&[&h, skip])?;
                 skips.pop();
             }
             h = block.forward(&h, &given, context)?;

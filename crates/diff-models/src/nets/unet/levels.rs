@@ -144,7 +144,7 @@ impl UpLevel {
     ) -> Result<Tensor> {
         for (i, resnet) in self.resnets.iter().enumerate() {
             if let Some(skip) = skips.pop() {
-                x = ops::concat(&x, &skip)?;
+                x = ops::concat(&[&x, &skip])?;
             }
             x = resnet.forward(&x, time, context)?;
             if let Some(attention) = self.attentions.get(i) {

@@ -7,7 +7,8 @@ use crate::{
     error::Result,
     ops::{
         cpu::{
-            Left, Panels, Piece, Real, Rows, Shared, Target, Values, filled, tensor, with_scratch,
+            Left, MOST, Panels, Piece, Real, Rows, Shared, Target, Values, filled, tensor, total,
+            with_scratch,
         },
         graph::{self, Operation, Step},
     },
@@ -16,8 +17,6 @@ use candle_core::Tensor;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Numbers of a vector, at most.
-const MOST: usize = 16;
 /// Queries that are taken together.
 const QUERIES: usize = 48;
 
@@ -57,7 +56,9 @@ enum Kind {
 }
 
 impl Operation for Attention {
-    const KEEPS_OUTPUT: bool = true;
+    fn keeps_output(&self) -> bool {
+        true
+    }
 
     fn name(&self) -> &'static str {
         "attention"
@@ -261,13 +262,7 @@ impl<T: Real> WithSimd for Slopes<'_, T> {
                 let (y, dy) = (T::load_some(simd, &y[at.clone()]), T::load_some(simd, &dy[at]));
                 sum = T::fused(simd, y, dy, sum);
             }
-            let mut sums = [T::zero(); MOST];
-            T::store(simd, &mut sums, sum);
-            let mut mean = T::zero();
-            for sum in &sums[..lanes] {
-                mean += *sum;
-            }
-            let mean = T::splat(simd, mean);
+            let mean = T::splat(simd, total::<T, S>(simd, sum));
             for first in (0..length).step_by(lanes) {
                 let at = row * length + first..row * length + length.min(first + lanes);
                 let p = T::load_some(simd, &weights[at.clone()]);

@@ -3,20 +3,49 @@
 use super::{Algorithm, Sizes, direct, winograd};
 use crate::ops::{
     Prepared,
+    activation::passed,
     cpu::{Panels, Real, Values, channel_sums, tensor},
     graph::{Operation, Step},
 };
 use candle_core::Tensor;
 use rayon::prelude::*;
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 /// Inputs: picture, weight, bias, and perhaps a shift, and perhaps a residual.
 pub(super) struct Conv2d {
     pub(super) sizes: Sizes,
     pub(super) algorithm: Algorithm,
+    pub(super) rectified: bool,
     pub(super) prepared: Option<Arc<Prepared>>,
     /// Whether there is a shift.
     pub(super) shifted: bool,
+}
+
+/// What becomes of the sums of products.
+#[derive(Clone, Copy)]
+pub(super) struct Finish<'a, T> {
+    /// Added: `[O]`, `[B, O]` or empty.
+    pub(super) bias: &'a [T],
+    /// Added: a map of the result's shape.
+    pub(super) residual: Option<&'a [T]>,
+    /// Whether negative numbers then become zero.
+    pub(super) rectified: bool,
+}
+
+impl<'a, T> Finish<'a, T> {
+    /// They stay what they are.
+    pub(super) fn nothing() -> Self {
+        Finish { bias: &[], residual: None, rectified: false }
+    }
+
+    /// The bias of the outputs of a picture.
+    #[inline(always)]
+    pub(super) fn bias_of(&self, image: usize, outputs: usize) -> &'a [T] {
+        match self.bias.len() > outputs {
+            true => &self.bias[image * outputs..][..outputs],
+            false => self.bias,
+        }
+    }
 }
 
 /// Weights in the form in which an algorithm reads them.
@@ -42,6 +71,14 @@ impl Operation for Conv2d {
         "conv2d"
     }
 
+    fn keeps_output(&self) -> bool {
+        self.rectified
+    }
+
+    fn parameters(&self) -> Range<usize> {
+        1..3
+    }
+
     fn multiply_adds(&self, _: &[Tensor], wanted: Option<&[bool]>) -> u64 {
         let Sizes { batch, out_image: (rows, columns), outputs, .. } = self.sizes;
         let each = batch * rows * columns * outputs * self.sizes.terms();
@@ -53,13 +90,12 @@ impl Operation for Conv2d {
         let (x, weight): (&[T], &[T]) = (&Values::of(&of[0])?, &Values::of(&of[1])?);
         let bias = self.bias::<T>(of)?;
         let residual = of.get(3 + usize::from(self.shifted)).map(Values::<T>::of).transpose()?;
-        let residual = residual.as_deref();
+        let (residual, rectified) = (residual.as_deref(), self.rectified);
+        let finish = Finish { bias: &bias, residual, rectified };
         let make = || Weights::new(weight, sizes, self.algorithm);
         let run = |weights: &Weights<T>| match weights {
-            Weights::Direct(panels) => direct::forward(sizes, x, panels, &bias, residual),
-            Weights::Winograd(plan, weights) => {
-                winograd::forward(sizes, *plan, x, weights, &bias, residual)
-            }
+            Weights::Direct(panels) => direct::forward(sizes, x, panels, finish),
+            Weights::Winograd(plan, weights) => winograd::forward(sizes, *plan, x, weights, finish),
         };
         let y = match &self.prepared {
             None => run(&make()),
@@ -75,7 +111,11 @@ impl Operation for Conv2d {
             candle_core::bail!("conv2d: expected a picture and a weight")
         };
         let (xs, ws): (&[T], &[T]) = (&Values::of(x)?, &Values::of(weight)?);
-        let dys: &[T] = &Values::of(step.dy)?;
+        let dy = match self.rectified {
+            true => &passed::<T>(step.output()?, step.dy)?,
+            false => step.dy,
+        };
+        let dys: &[T] = &Values::of(dy)?;
         let plan = sizes.winograd(self.algorithm);
         let dw = step.wanted[1].then(|| match plan {
             None => direct::weight_gradient(sizes, xs, dys),
@@ -87,7 +127,7 @@ impl Operation for Conv2d {
                 let turned = sizes.turned();
                 let channels = (turned.inputs, turned.outputs);
                 let weights = winograd::Weights::new(ws, channels, plan, true);
-                winograd::forward(&turned, plan, dys, &weights, &[], None)
+                winograd::forward(&turned, plan, dys, &weights, Finish::nothing())
             }
         });
         let (db, shifts) = self.bias_gradients(dys);
@@ -99,7 +139,7 @@ impl Operation for Conv2d {
         if self.shifted {
             gradients.push(of(Some(shifts), 3)?);
         }
-        gradients.push(Some(step.dy.clone()));
+        gradients.push(Some(dy.clone()));
         Ok(gradients)
     }
 }

@@ -2,7 +2,8 @@
 //! cache and multiplied at once.
 #![allow(unsafe_code)] // threads write disjoint parts of one buffer
 
-use super::{ConvGeometry, Sizes};
+use super::{ConvGeometry, Sizes, cpu::Finish};
+use crate::ops::activation::relu;
 use crate::ops::cpu::{
     Aligned, Left, Panels, Piece, Real, Rows, Shared, Target, filled, multiply, with_scratch,
 };
@@ -18,13 +19,12 @@ pub(super) fn weights<T: Real>(s: &Sizes, weight: &[T]) -> Panels<T> {
     Panels::new(&matrix(s, weight), (s.terms(), s.outputs), (s.outputs, 1))
 }
 
-/// The convolution of `x`, plus `bias` (`[O]`, `[B, O]` or empty), plus `residual`.
+/// The convolution of `x`.
 pub(super) fn forward<T: Real>(
     s: &Sizes,
     x: &[T],
     weights: &Panels<T>,
-    bias: &[T],
-    residual: Option<&[T]>,
+    finish: Finish<T>,
 ) -> Vec<T> {
     let (terms, columns) = (s.terms(), s.out_image.1);
     // A band lies in one picture, so that its bias is one row.
@@ -48,25 +48,31 @@ pub(super) fn forward<T: Real>(
                     extent: (pixels, terms, s.outputs),
                 });
             });
-            finish(out, s.outputs, bias, image, residual.map(|values| &values[range]));
+            let bias = finish.bias_of(image, s.outputs);
+            let residual = finish.residual.map(|values| &values[range]);
+            match finish.rectified {
+                false => complete(out, bias, residual, |v| v),
+                true => complete(out, bias, residual, relu),
+            }
         });
     })
 }
 
-/// Adds bias and residual.
-fn finish<T: Real>(
-    out: &mut [T],
-    outputs: usize,
-    bias: &[T],
-    image: usize,
-    residual: Option<&[T]>,
-) {
-    let bias = if bias.len() > outputs { &bias[image * outputs..][..outputs] } else { bias };
-    for pixel in out.chunks_exact_mut(outputs) {
-        pixel.iter_mut().zip(bias).for_each(|(y, b)| *y += *b);
-    }
-    if let Some(residual) = residual {
-        out.iter_mut().zip(residual).for_each(|(y, r)| *y += *r);
+/// Adds bias and residual, and applies `f`.
+#[inline(always)]
+fn complete<T: Real>(out: &mut [T], bias: &[T], residual: Option<&[T]>, f: impl Fn(T) -> T) {
+    let outputs = bias.len();
+    match residual {
+        None => out.chunks_exact_mut(outputs).for_each(|pixel| {
+            pixel.iter_mut().zip(bias).for_each(|(y, b)| *y = f(*y + *b));
+        }),
+        Some(residual) => {
+            let pixels = out.chunks_exact_mut(outputs).zip(residual.chunks_exact(outputs));
+            pixels.for_each(|(pixel, residual)| {
+                let each = pixel.iter_mut().zip(bias).zip(residual);
+                each.for_each(|((y, b), r)| *y = f(*y + *b + *r));
+            });
+        }
     }
 }
 
@@ -180,7 +186,7 @@ fn gather<T: Real>(s: &Sizes, x: &[T], first: usize, count: usize, out: &mut [T]
 /// Calls with (offset in the windows, offset in the input, length) for every run of values that
 /// lie side by side in both: the taps of a kernel row that hit the image.
 fn each_run(s: &Sizes, first: usize, count: usize, mut visit: impl FnMut(usize, usize, usize)) {
-    let ConvGeometry { stride, before, .. } = s.geometry;
+    let ConvGeometry { stride, before: (above, before), .. } = s.geometry;
     let ((height, width), (kh, kw)) = (s.image, s.kernel);
     let (rows, columns) = s.out_image;
     for line in 0..count {
@@ -192,7 +198,7 @@ fn each_run(s: &Sizes, first: usize, count: usize, mut visit: impl FnMut(usize, 
             let low = before.saturating_sub(left).min(kw);
             let high = (width + before).saturating_sub(left).min(kw);
             for dy in 0..kh {
-                let y = (row * stride + dy).wrapping_sub(before);
+                let y = (row * stride + dy).wrapping_sub(above);
                 if y < height && low < high {
                     let at = pixel + (dy * kw + low) * s.inputs;
                     let from = ((image * height + y) * width + left + low - before) * s.inputs;

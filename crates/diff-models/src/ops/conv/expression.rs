@@ -40,9 +40,9 @@ fn gather(
     (rows, columns): (usize, usize),
     geometry: ConvGeometry,
 ) -> Result<Tensor> {
-    let stride = geometry.stride;
-    let padded =
-        pad(&pad(x, 1, kh - 1 + stride * rows, geometry)?, 2, kw - 1 + stride * columns, geometry)?;
+    let ConvGeometry { stride, before, after } = geometry;
+    let padded = pad(x, 1, kh - 1 + stride * rows, (before.0, after.0))?;
+    let padded = pad(&padded, 2, kw - 1 + stride * columns, (before.1, after.1))?;
     let mut taps = Vec::with_capacity(kh * kw);
     for dy in 0..kh {
         for dx in 0..kw {
@@ -54,10 +54,9 @@ fn gather(
 }
 
 /// Zeros before and after along `dim`, so that it holds at least `needed`.
-fn pad(x: &Tensor, dim: usize, needed: usize, geometry: ConvGeometry) -> Result<Tensor> {
-    let size = x.dim(dim)? + geometry.before;
-    let after = geometry.after.max(needed.saturating_sub(size));
-    Ok(x.pad_with_zeros(dim, geometry.before, after)?)
+fn pad(x: &Tensor, dim: usize, needed: usize, (before, after): (usize, usize)) -> Result<Tensor> {
+    let after = after.max(needed.saturating_sub(x.dim(dim)? + before));
+    Ok(x.pad_with_zeros(dim, before, after)?)
 }
 
 /// Entries 0, stride, 2 stride ... of `dim`, whose length is a multiple of `stride`.

@@ -18,27 +18,39 @@ use std::sync::{
 pub struct ConvGeometry {
     /// Step between windows, in both directions.
     pub stride: usize,
-    /// Zeros before the first row and column.
-    pub before: usize,
-    /// Zeros after the last row and column.
-    pub after: usize,
+    /// Zeros before the first row, and before the first column.
+    pub before: (usize, usize),
+    /// Zeros after the last row, and after the last column.
+    pub after: (usize, usize),
 }
 
 impl ConvGeometry {
+    /// As much `padding` before as after, (rows, columns).
+    pub const fn new(stride: usize, padding: (usize, usize)) -> Self {
+        ConvGeometry { stride, before: padding, after: padding }
+    }
+
     /// Stride 1 and the padding that keeps height and width for an odd `kernel`.
-    pub fn same(kernel: usize) -> Self {
-        ConvGeometry { stride: 1, before: kernel / 2, after: kernel / 2 }
+    pub const fn same(kernel: usize) -> Self {
+        Self::new(1, (kernel / 2, kernel / 2))
     }
 
     /// Halves height and width with a 3x3 kernel: `padding` 1 pads all sides, 0 only right and
     /// bottom (by one), as DDPM does.
     pub fn half(padding: usize) -> Self {
-        ConvGeometry { stride: 2, before: padding, after: padding.max(1) }
+        let after = padding.max(1);
+        ConvGeometry { stride: 2, before: (padding, padding), after: (after, after) }
     }
 
-    /// Windows along an axis of `size` for a kernel of `kernel` taps; `None` if not even one fits.
-    pub fn outputs(self, size: usize, kernel: usize) -> Option<usize> {
-        Some((size + self.before + self.after).checked_sub(kernel)? / self.stride + 1)
+    /// Rows and columns of windows in an image of (height, width), for a kernel of (rows, columns);
+    /// `None` if not even one fits.
+    pub fn outputs(self, image: (usize, usize), kernel: (usize, usize)) -> Option<(usize, usize)> {
+        let ConvGeometry { stride, before, after } = self;
+        let along = |size: usize, zeros: usize, kernel: usize| {
+            Some((size + zeros).checked_sub(kernel)? / stride + 1)
+        };
+        let rows = along(image.0, before.0 + after.0, kernel.0)?;
+        Some((rows, along(image.1, before.1 + after.1, kernel.1)?))
     }
 }
 
@@ -110,17 +122,12 @@ impl Sizes {
         if bias.dims() != [outputs] {
             return Err(mismatch("conv2d", weight, "bias", bias));
         }
-        match (geometry.outputs(height, kh), geometry.outputs(width, kw)) {
-            (Some(rows), Some(columns)) => Ok(Sizes {
-                batch,
-                image: (height, width),
-                inputs,
-                outputs,
-                kernel: (kh, kw),
-                geometry,
-                out_image: (rows, columns),
-            }),
-            _ => Err(Error::Input(format!(
+        let (image, kernel) = ((height, width), (kh, kw));
+        match geometry.outputs(image, kernel) {
+            Some(out_image) => {
+                Ok(Sizes { batch, image, inputs, outputs, kernel, geometry, out_image })
+            }
+            None => Err(Error::Input(format!(
                 "conv2d: an image of {height} x {width} is smaller than the {kh} x {kw} kernel"
             ))),
         }
@@ -158,6 +165,8 @@ pub struct Convolution {
     pub geometry: ConvGeometry,
     /// How it is computed.
     pub algorithm: Algorithm,
+    /// Whether negative results become zero (ReLU), last of all.
+    pub rectified: bool,
     /// Where the weights of a frozen network are kept as the algorithm reads them.
     pub prepared: Option<Arc<Prepared>>,
 }
@@ -165,7 +174,7 @@ pub struct Convolution {
 impl Convolution {
     /// One with weights that may change.
     pub fn new(geometry: ConvGeometry, algorithm: Algorithm) -> Self {
-        Convolution { geometry, algorithm, prepared: None }
+        Convolution { geometry, algorithm, rectified: false, prepared: None }
     }
 
     /// Cross-correlation of `x` `[B, H, W, I]` with `weight` `[O, I, kh, kw]` (as checkpoints store
@@ -195,14 +204,17 @@ impl Convolution {
             }
         }
         if !x.device().is_cpu() || batch == 0 {
-            return expression::conv2d(x, weight, bias, extra, sizes);
-        }
-        if sizes.is_pointwise() && extra.shift.is_none() {
-            return Affine::new(self.prepared.clone()).apply(x, weight, Some(bias), extra.residual);
+            let y = expression::conv2d(x, weight, bias, extra, sizes)?;
+            return if self.rectified { Ok(y.relu()?) } else { Ok(y) };
         }
         let prepared = self.prepared.clone();
+        if sizes.is_pointwise() && extra.shift.is_none() {
+            let affine = Affine::new(prepared).rectified(self.rectified);
+            return affine.apply(x, weight, Some(bias), extra.residual);
+        }
+        let (algorithm, rectified) = (self.algorithm, self.rectified);
         let shifted = extra.shift.is_some();
-        let op = cpu::Conv2d { sizes, algorithm: self.algorithm, prepared, shifted };
+        let op = cpu::Conv2d { sizes, algorithm, rectified, prepared, shifted };
         let given = [Some(x), Some(weight), Some(bias), extra.shift, extra.residual];
         let given: Vec<&Tensor> = given.into_iter().flatten().collect();
         graph::apply(op, &given)
@@ -254,14 +266,15 @@ mod tests {
 
     #[test]
     fn the_cpu_paths_equal_the_expression() {
-        let one = ConvGeometry { stride: 2, before: 0, after: 0 };
         let cases = [
-            (3, ConvGeometry::same(3)),
-            (3, ConvGeometry::half(0)),
-            (3, ConvGeometry::half(1)),
-            (1, ConvGeometry::same(1)),
-            (1, one),
-            (5, ConvGeometry::same(5)),
+            ((3, 3), ConvGeometry::same(3)),
+            ((3, 3), ConvGeometry::half(0)),
+            ((3, 3), ConvGeometry::half(1)),
+            ((1, 1), ConvGeometry::same(1)),
+            ((1, 1), ConvGeometry::new(2, (0, 0))),
+            ((5, 5), ConvGeometry::same(5)),
+            ((1, 7), ConvGeometry::new(1, (0, 3))),
+            ((3, 1), ConvGeometry::new(1, (1, 0))),
         ];
         // Channels: few; more than Winograd's least and no multiple of a vector; more terms than
         // are added up at once. Maps: smaller than a tile, cut by tiles, large enough for F(4,3).
@@ -277,11 +290,14 @@ mod tests {
         for (batch, (height, width), (inputs, outputs)) in shapes {
             for (kernel, geometry) in cases {
                 for (extra, algorithm) in [(false, Algorithm::Fast), (true, Algorithm::Exact)] {
-                    let rows = geometry.outputs(height, kernel).unwrap();
-                    let columns = geometry.outputs(width, kernel).unwrap();
+                    // Only one way has values of both signs that are far from zero.
+                    let rectified = !extra;
+                    let Some((rows, columns)) = geometry.outputs((height, width), kernel) else {
+                        continue;
+                    };
                     let mut tensors = vec![
                         wave(&[batch, height, width, inputs], 0.7),
-                        wave(&[outputs, inputs, kernel, kernel], 0.3),
+                        wave(&[outputs, inputs, kernel.0, kernel.1], 0.3),
                         wave(&[outputs], 0.9),
                     ];
                     if extra {
@@ -291,7 +307,8 @@ mod tests {
                     let extra = |x: &[Var]| -> [Option<Tensor>; 2] {
                         [3, 4].map(|i| x.get(i).map(|x| x.as_tensor().clone()))
                     };
-                    let convolution = Convolution::new(geometry, algorithm);
+                    let plain = Convolution::new(geometry, algorithm);
+                    let convolution = Convolution { rectified, ..plain };
                     let fast = |x: &[Var]| {
                         let [shift, residual] = extra(x);
                         let extra = Extra { shift: shift.as_ref(), residual: residual.as_ref() };
@@ -301,7 +318,8 @@ mod tests {
                         let [shift, residual] = extra(x);
                         let extra = Extra { shift: shift.as_ref(), residual: residual.as_ref() };
                         let sizes = Sizes::new(&x[0], &x[1], &x[2], geometry)?;
-                        expression::conv2d(&x[0], &x[1], &x[2], extra, sizes)
+                        let y = expression::conv2d(&x[0], &x[1], &x[2], extra, sizes)?;
+                        if rectified { Ok(y.relu()?) } else { Ok(y) }
                     };
                     for (fast, plain) in run(fast, &tensors).iter().zip(run(plain, &tensors)) {
                         let scale = plain.iter().fold(0f64, |most, v| most.max(v.abs()));

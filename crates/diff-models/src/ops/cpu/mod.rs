@@ -10,7 +10,7 @@ pub(super) use memory::{Aligned, Shared, filled, filled_chunks, pieces, with_scr
 pub(super) use product::{
     Left, Panels, Piece, ROWS, Right, Rows, TERMS, Target, multiply, panel, widths,
 };
-pub(super) use simd::Lanes;
+pub(super) use simd::{Lanes, MOST, total};
 
 use candle_core::{CpuStorage, Layout, Result, Shape, Storage, Tensor, WithDType};
 use std::{

@@ -1,7 +1,10 @@
 //! Numbers in vectors of the widest kind the processor has, chosen when the program runs.
 
-use super::math;
+use super::{Real, math};
 use pulp::{Arch, Simd, WithSimd};
+
+/// Numbers of a vector, at most.
+pub(in crate::ops) const MOST: usize = 16;
 
 /// A number that comes in vectors. Vectors are loaded from and stored to slices that hold at least
 /// one; the partial forms take what is there, and zeros.
@@ -45,15 +48,29 @@ pub(in crate::ops) trait Lanes: Copy + Send + Sync + 'static {
     fn times<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     fn divided<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     fn largest<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// x, or 0 where it is negative; what is not a number stays that.
+    fn rectified<S: Simd>(simd: S, x: Self::Vector<S>) -> Self::Vector<S>;
     /// e^x.
     fn exponential<S: Simd>(simd: S, x: Self::Vector<S>) -> Self::Vector<S>;
     /// erf(x).
     fn error_function<S: Simd>(simd: S, x: Self::Vector<S>) -> Self::Vector<S>;
 }
 
+/// The sum of a vector's numbers.
+#[inline(always)]
+pub(in crate::ops) fn total<T: Real, S: Simd>(simd: S, vector: T::Vector<S>) -> T {
+    let mut numbers = [T::zero(); MOST];
+    T::store(simd, &mut numbers, vector);
+    let mut sum = T::zero();
+    for number in &numbers[..T::lanes::<S>()] {
+        sum += *number;
+    }
+    sum
+}
+
 macro_rules! lanes {
     ($number:ty, $run:expr, $vector:ident, $lanes:ident, $splat:ident, $mul_add:ident, $add:ident, $sub:ident,
-     $mul:ident, $div:ident, $max:ident, $exp:path, $erf:path, $slice:ident, $slice_mut:ident, $load:ident, $store:ident) => {
+     $mul:ident, $div:ident, $max:ident, $less:ident, $select:ident, $exp:path, $erf:path, $slice:ident, $slice_mut:ident, $load:ident, $store:ident) => {
         impl Lanes for $number {
             type Vector<S: Simd> = S::$vector;
 
@@ -123,6 +140,12 @@ macro_rules! lanes {
             }
 
             #[inline(always)]
+            fn rectified<S: Simd>(simd: S, x: S::$vector) -> S::$vector {
+                let zero = simd.$splat(0.0);
+                simd.$select(simd.$less(x, zero), zero, x)
+            }
+
+            #[inline(always)]
             fn exponential<S: Simd>(simd: S, x: S::$vector) -> S::$vector {
                 $exp(simd, x)
             }
@@ -147,6 +170,8 @@ lanes!(
     mul_f32s,
     div_f32s,
     max_f32s,
+    less_than_f32s,
+    select_f32s,
     math::exp,
     math::erf,
     as_simd_f32s,
@@ -167,6 +192,8 @@ lanes!(
     mul_f64s,
     div_f64s,
     max_f64s,
+    less_than_f64s,
+    select_f64s,
     math::exp_exactly,
     math::erf_exactly,
     as_simd_f64s,

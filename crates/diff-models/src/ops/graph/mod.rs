@@ -17,13 +17,21 @@ use candle_core::{
 use std::{
     cell::RefCell,
     collections::HashMap,
+    ops::Range,
     sync::{Arc, Mutex, PoisonError},
 };
 
 /// An operation with a gradient. Its inputs are contiguous, on the CPU and of one number type.
 pub(super) trait Operation: Send + Sync + 'static {
     /// Whether the gradient needs the result.
-    const KEEPS_OUTPUT: bool = false;
+    fn keeps_output(&self) -> bool {
+        false
+    }
+
+    /// Which inputs are a network's own numbers. Where those take no gradient they are constants.
+    fn parameters(&self) -> Range<usize> {
+        0..0
+    }
 
     /// Names it in errors and profiles.
     fn name(&self) -> &'static str;
@@ -184,25 +192,27 @@ impl Tape {
 
     fn push<O: Operation>(&mut self, op: O, inputs: Vec<Tensor>, output: &Tensor) -> Result<()> {
         let name = op.name();
-        let wanted = inputs.iter().map(|x| self.follows(name, x)).collect::<Result<Vec<_>>>()?;
+        let own = op.parameters();
+        let follows = |(i, x): (usize, &Tensor)| self.follows(name, x, own.contains(&i));
+        let wanted = inputs.iter().enumerate().map(follows).collect::<Result<Vec<_>>>()?;
         let any = wanted.contains(&true);
         self.known.insert(output.id(), any);
         if any {
-            let kept = O::KEEPS_OUTPUT.then(|| output.clone());
+            let kept = op.keeps_output().then(|| output.clone());
             let op = Box::new(op);
             self.nodes.push(Node { op, inputs, wanted, id: output.id(), output: kept });
         }
         Ok(())
     }
 
-    /// Whether gradients flow to `x`.
-    fn follows(&mut self, name: &str, x: &Tensor) -> Result<bool> {
+    /// Whether gradients flow to `x`, which is or is not one of the network's own numbers.
+    fn follows(&mut self, name: &str, x: &Tensor, own: bool) -> Result<bool> {
         if let Some(known) = self.known.get(&x.id()) {
             return Ok(*known);
         }
         if x.is_variable() {
             self.leaves.push(x.clone());
-        } else if x.track_op() || !self.nodes.is_empty() {
+        } else if x.track_op() || !(own || self.nodes.is_empty()) {
             return Err(Error::Input(format!(
                 "{name}: an input of shape {:?} comes from an operation that is not recorded: its \
                  gradient would be lost",
@@ -215,7 +225,7 @@ impl Tape {
 
     /// Makes `output` a result of the leaves in candle's graph.
     fn bind(mut self, output: Tensor) -> Result<Tensor> {
-        if !self.follows("record", &output)? || self.nodes.is_empty() {
+        if !self.follows("record", &output, false)? || self.nodes.is_empty() {
             return Ok(output);
         }
         let tape = Mutex::new(Some((self.nodes, output.id())));

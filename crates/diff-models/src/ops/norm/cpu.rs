@@ -16,7 +16,7 @@ use crate::{
 };
 use candle_core::{Tensor, WithDType};
 use rayon::prelude::*;
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 pub(super) fn group_norm(inputs: &[&Tensor], spec: GroupNormSpec, silu: bool) -> Result<Tensor> {
     let (batch, _, _, channels) = bhwc("group_norm", inputs[0])?;
@@ -66,6 +66,10 @@ impl Piece {
 impl Operation for GroupNorm {
     fn name(&self) -> &'static str {
         "group_norm"
+    }
+
+    fn parameters(&self) -> Range<usize> {
+        1..3
     }
 
     fn forward<T: Real>(&self, of: &[Tensor]) -> candle_core::Result<Tensor> {

@@ -12,7 +12,7 @@ mod weights;
 pub(super) use gradient::weight_gradient;
 pub(in crate::ops) use weights::Weights;
 
-use super::Sizes;
+use super::{Sizes, cpu::Finish};
 use crate::ops::cpu::{
     Left, Piece, ROWS, Real, Shared, TERMS, Target, filled, panel, widths, with_scratch,
 };
@@ -80,15 +80,13 @@ const WORKING_SET: usize = 3 << 19;
 /// Output channels that are worked on together, at most.
 const OUTPUTS: usize = 256;
 
-/// The convolution of `x` `[B, H, W, I]`, plus `bias` (`[O]`, `[B, O]` or empty), plus `residual`
-/// (`[B, H, W, O]`).
+/// The convolution of `x` `[B, H, W, I]`.
 pub(super) fn forward<T: Real>(
     sizes: &Sizes,
     plan: Plan,
     x: &[T],
     weights: &Weights<T>,
-    bias: &[T],
-    residual: Option<&[T]>,
+    finish: Finish<T>,
 ) -> Vec<T> {
     let tiles = Tiles::new(sizes, plan);
     let (lanes, width) = widths::<T>();
@@ -116,8 +114,7 @@ pub(super) fn forward<T: Real>(
                 tiles,
                 x,
                 weights,
-                bias,
-                residual,
+                finish,
                 out,
                 first,
                 count: count.min(tiles.count() - first),
@@ -140,8 +137,7 @@ struct Block<'a, T> {
     tiles: Tiles,
     x: &'a [T],
     weights: &'a Weights<T>,
-    bias: &'a [T],
-    residual: Option<&'a [T]>,
+    finish: Finish<'a, T>,
     out: Shared<'a, T>,
     /// Tiles: the first, how many.
     first: usize,
@@ -192,7 +188,7 @@ impl<T: Real, const N: usize, const M: usize> WithSimd for Sized<'_, T, N, M> {
             }
         }
         for tile in 0..count {
-            block.finish::<S, N, M>(simd, tile, &result[tile * wide_out..], step_out);
+            block.complete::<S, N, M>(simd, tile, &result[tile * wide_out..], step_out);
         }
     }
 }
@@ -264,9 +260,9 @@ fn transform_input<T: Real, S: Simd, const N: usize>(
 }
 
 impl<T: Real> Block<'_, T> {
-    /// A' m A of one tile, with bias and residual, to where it belongs.
+    /// A' m A of one tile, completed, to where it belongs.
     #[inline(always)]
-    fn finish<S: Simd, const N: usize, const M: usize>(
+    fn complete<S: Simd, const N: usize, const M: usize>(
         &self,
         simd: S,
         tile: usize,
@@ -278,10 +274,7 @@ impl<T: Real> Block<'_, T> {
         let outputs = self.sizes.outputs;
         let lanes = T::lanes::<S>();
         let zero = T::splat(simd, T::zero());
-        let bias = match self.bias.len() > outputs {
-            true => &self.bias[image * outputs..][..outputs],
-            false => self.bias,
-        };
+        let bias = self.finish.bias_of(image, outputs);
         let mut columns = [[zero; N]; M];
         for channel in (0..self.channels.1).step_by(lanes) {
             let length = lanes.min(self.channels.1 - channel);
@@ -307,8 +300,11 @@ impl<T: Real> Block<'_, T> {
                     let pixel = (image * height + top + i) * width + left + j;
                     let at = pixel * outputs + first..pixel * outputs + first + length;
                     let mut value = T::plus(simd, row[j], bias);
-                    if let Some(residual) = self.residual {
+                    if let Some(residual) = self.finish.residual {
                         value = T::plus(simd, value, T::load_some(simd, &residual[at.clone()]));
+                    }
+                    if self.finish.rectified {
+                        value = T::rectified(simd, value);
                     }
                     // SAFETY: these pixels and channels are this block's alone.
                     let out = unsafe { self.out.part(at) };
