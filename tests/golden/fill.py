@@ -41,6 +41,32 @@ def scatter(state):
     return filled
 
 
+def rectified(state):
+    """`scatter` for networks of convolutions with ReLU.
+
+    Weights of two and more dimensions are sqrt(2) times as large, so that activations keep their size;
+    the heads' of LPIPS (`lin..`) are positive, running variances are greater by 1. Counters are left out,
+    from the numbering too.
+    """
+    state = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
+    filled = scatter(state)
+    for key, values in filled.items():
+        if values.dim() > 1:
+            values *= 2**0.5
+        if key.startswith("lin"):
+            values.abs_()
+        if key.endswith("running_var"):
+            values += 1.0
+    return filled
+
+
+def faint(state):
+    """`scatter`, all but norm scales a thousandth of it."""
+    is_scale = lambda key, values: values.dim() == 1 and key.endswith("weight")
+    filled = scatter(state)
+    return {key: values if is_scale(key, values) else 1e-3 * values for key, values in filled.items()}
+
+
 def wave(shape, step=0.11, start=0.0):
     """Element i of the flattened tensor is sin(step i + start)."""
     values = np.sin(step * np.arange(int(np.prod(shape))) + start)

@@ -5,10 +5,9 @@
 
 mod common;
 
-use candle_core::Tensor;
 use common::{
     golden::{Golden, filled},
-    relative, values, wave,
+    values, wave,
 };
 use diff_models::{
     Condition, Context, Denoiser, Mean, Second,
@@ -62,6 +61,21 @@ fn added_time_and_plain_pooling_at_8x12() {
     check("plain8x12");
 }
 
+/// What norms add to the variance: 1e-5.
+#[test]
+fn norms_add_what_the_original_adds() {
+    for name in ["plain8x12", "updown16"] {
+        let golden = Golden::read(&format!("adm_{name}"));
+        let config = config(&golden);
+        let error = golden.faint_error(
+            &format!("adm_{name}"),
+            &|b| Adm::new(config.clone(), b),
+            &|adm, x, t, condition| adm.forward_network(x, t, condition, &Context::Eval),
+        );
+        assert!(error < 1e-4, "{name}: {error}");
+    }
+}
+
 /// The published counts: networks.md, (iii).
 #[test]
 fn published_networks_have_their_number_of_parameters() {
@@ -82,19 +96,20 @@ fn published_networks_have_their_number_of_parameters() {
     }
 }
 
-/// Both orders of attention take the same weights, and make different pictures of them.
+/// Options that a file of weights does not show: the order of attention, and the width of its heads.
 #[test]
-fn the_other_order_of_attention_shows() {
+fn the_other_order_of_attention_and_other_heads_show() {
     let golden = Golden::read("adm_updown16");
     let right = config(&golden);
-    let out = |config: &AdmConfig| -> Tensor {
-        let (adm, _) = filled(|b| Adm::new(config.clone(), b));
-        let x = wave(&golden.shape, 0.11, 0.0);
-        adm.forward_network(&x, &[3.0, 17.0], &Condition::default(), &Context::Eval).unwrap()
+    let error = |config: &AdmConfig| {
+        golden.error(&|b| Adm::new(config.clone(), b), &|adm, x, t, condition| {
+            adm.forward_network(x, t, condition, &Context::Eval)
+        })
     };
-    let wrong = AdmConfig { use_new_attention_order: false, ..right.clone() };
-    let distance = relative(&values(&out(&wrong)), &values(&out(&right)));
-    assert!(distance > 1e-3, "{distance}");
+    assert!(error(&right) < 1e-4);
+    let order = AdmConfig { use_new_attention_order: false, ..right.clone() };
+    let heads = AdmConfig { num_head_channels: Some(32), ..right };
+    assert!(error(&order) > 1e-3 && error(&heads) > 1e-3);
 }
 
 #[test]

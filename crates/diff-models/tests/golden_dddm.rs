@@ -64,6 +64,19 @@ fn without_the_image() {
     check("plain6");
 }
 
+/// What norms add to the variance: 1e-5, and 1e-6 before attention.
+#[test]
+fn norms_add_what_the_original_adds() {
+    let golden = Golden::read("dddm_cross8x12");
+    let config = config(&golden);
+    let error = golden.faint_error(
+        "dddm_cross8x12",
+        &|b| Dddm::new(config.clone(), b),
+        &|dddm, x, t, condition| dddm.forward_network(x, t, condition, &Context::Eval),
+    );
+    assert!(error < 1e-4, "{error}");
+}
+
 /// networks.md, (ix): case iv.
 #[test]
 fn the_reference_values_of_another_rule() {

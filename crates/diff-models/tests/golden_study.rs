@@ -41,6 +41,21 @@ fn with_classes_on_three_levels() {
     check("conditional12x20");
 }
 
+/// What norms add to the variance: 1e-5.
+#[test]
+fn norms_add_what_the_originals_add() {
+    for name in ["ddpm8x12", "conditional12x20"] {
+        let golden = Golden::read(&format!("study_{name}"));
+        let config: StudyConfig = golden.config();
+        let error = golden.faint_error(
+            &format!("study_{name}"),
+            &|b| Study::new(config.clone(), b),
+            &|study, x, t, condition| study.forward_network(x, t, condition, &Context::Eval),
+        );
+        assert!(error < 1e-4, "{name}: {error}");
+    }
+}
+
 /// networks.md, (ix): cases v-a and v-b. There the table of times is not filled; it is what it starts as.
 #[test]
 fn the_reference_values_of_another_rule() {

@@ -1,7 +1,7 @@
 //! Networks against their originals: outputs, and the gradients of all parameters.
 
-use super::{norm, relative, scatter, values, wave};
-use candle_core::{DType, Device, Tensor};
+use super::{faint, norm, relative, scatter, values, wave};
+use candle_core::{DType, Device, Shape, Tensor};
 use diff_models::{
     Condition, Context,
     params::{ParamBuilder, Params},
@@ -25,6 +25,12 @@ pub struct Golden {
 /// The network's raw forward pass.
 pub type Forward<'a> =
     &'a dyn Fn(&Tensor, &[f64], &Condition, &Context) -> diff_models::Result<Tensor>;
+
+/// Builds a network.
+pub type Build<'a, N> = &'a dyn Fn(&mut ParamBuilder) -> diff_models::Result<N>;
+
+/// Its raw forward pass, without dropout.
+pub type Raw<'a, N> = &'a dyn Fn(&N, &Tensor, &[f64], &Condition) -> diff_models::Result<Tensor>;
 
 impl Golden {
     /// The fixture `NAME.safetensors`.
@@ -92,6 +98,29 @@ impl Golden {
         assert!(worst.0 < 1e-4, "{name}: gradient of {} differs by {}", worst.1, worst.0);
     }
 
+    /// The relative distance of a network's output to the original's.
+    pub fn error<N>(&self, build: Build<N>, forward: Raw<N>) -> f64 {
+        self.distance(&filled(build).0, forward, &self.tensors["out"])
+    }
+
+    /// The same of a network with weights by the rule `faint`, in the file that `tests/golden/faint.py`
+    /// made: its norms divide by little more than what they add.
+    pub fn faint_error<N>(&self, name: &str, build: Build<N>, forward: Raw<N>) -> f64 {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/faint.safetensors");
+        let expected = &candle_core::safetensors::load(path, &Device::Cpu).unwrap()[name];
+        let error = self.distance(&built(build, faint).0, forward, expected);
+        println!("{name}, faint: {error:.2e}");
+        error
+    }
+
+    fn distance<N>(&self, network: &N, forward: Raw<N>, expected: &Tensor) -> f64 {
+        let image = self.image.then(|| wave(&self.shape, 0.11, 0.5));
+        let condition = Condition { class: self.labels.clone(), image };
+        let x = wave(&self.shape, 0.11, 0.0);
+        let out = forward(network, &x, &self.times, &condition).unwrap();
+        relative(&values(&out), &values(expected))
+    }
+
     /// The relative error of one parameter's gradient.
     pub fn gradient_error(&self, parameter: &str, ours: &[f64]) -> f64 {
         let theirs =
@@ -120,10 +149,18 @@ impl Golden {
 
 /// A network of weights by the rule `scatter`.
 pub fn filled<N>(build: impl Fn(&mut ParamBuilder) -> diff_models::Result<N>) -> (N, Params) {
+    built(build, scatter)
+}
+
+/// A network of weights by a rule.
+fn built<N>(
+    build: impl Fn(&mut ParamBuilder) -> diff_models::Result<N>,
+    rule: impl Fn(&[(String, Shape)]) -> HashMap<String, Tensor>,
+) -> (N, Params) {
     let mut shapes = ParamBuilder::shapes_only();
     build(&mut shapes).unwrap();
-    let weights = scatter(shapes.shapes());
-    let mut builder = ParamBuilder::weights(weights, "scatter", DType::F32, &Device::Cpu);
+    let weights = rule(shapes.shapes());
+    let mut builder = ParamBuilder::weights(weights, "weights", DType::F32, &Device::Cpu);
     let network = build(&mut builder).unwrap();
     (network, builder.finish().unwrap())
 }

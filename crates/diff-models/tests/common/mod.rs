@@ -24,6 +24,29 @@ pub fn scatter(shapes: &[(String, Shape)]) -> HashMap<String, Tensor> {
     })
 }
 
+/// [`scatter`] for networks of convolutions with ReLU: weights are sqrt(2) times as large, LPIPS' heads
+/// positive, running variances greater by 1.
+pub fn rectified(shapes: &[(String, Shape)]) -> HashMap<String, Tensor> {
+    let change = |(name, tensor): (String, Tensor)| {
+        let gain = if tensor.rank() > 1 { 2f64.sqrt() } else { 1.0 };
+        let more = if name.ends_with("running_var") { 1.0 } else { 0.0 };
+        let tensor = tensor.affine(gain, more).unwrap();
+        let tensor = if name.starts_with("lin") { tensor.abs().unwrap() } else { tensor };
+        (name, tensor)
+    };
+    scatter(shapes).into_iter().map(change).collect()
+}
+
+/// [`scatter`], all but norm scales a thousandth of it.
+pub fn faint(shapes: &[(String, Shape)]) -> HashMap<String, Tensor> {
+    let change = |(name, tensor): (String, Tensor)| {
+        let is_scale = tensor.rank() == 1 && name.ends_with("weight");
+        let factor = if is_scale { 1.0 } else { 1e-3 };
+        (name, tensor.affine(factor, 0.0).unwrap())
+    };
+    scatter(shapes).into_iter().map(change).collect()
+}
+
 fn by_rule(
     shapes: &[(String, Shape)],
     rule: impl Fn(&[usize], f64, f64) -> f64,
