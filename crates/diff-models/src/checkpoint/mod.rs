@@ -7,6 +7,7 @@
 //! [classifier](ClassifierCheckpoint) has a layout of its own.
 
 mod classifier;
+mod features;
 mod files;
 mod layout;
 mod names;
@@ -14,6 +15,7 @@ mod scheduler;
 mod summary;
 
 pub use classifier::ClassifierCheckpoint;
+pub use features::{read_features, read_lpips};
 pub use scheduler::SchedulerConfig;
 pub use summary::{Summary, TensorSummary};
 

@@ -6,6 +6,7 @@ mod catalogue;
 mod check;
 mod classifier;
 pub mod dddm;
+pub mod features;
 pub mod heads;
 mod layers;
 mod network;
