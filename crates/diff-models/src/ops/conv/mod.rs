@@ -140,16 +140,22 @@ impl Sizes {
 
     /// Which of Winograd's algorithms serves, if one does.
     fn winograd(&self, algorithm: Algorithm) -> Option<winograd::Plan> {
-        let fits = self.kernel == (3, 3)
-            && self.geometry == ConvGeometry::same(3)
+        let ConvGeometry { stride, before, .. } = self.geometry;
+        let fits = (self.kernel, stride) == ((3, 3), 1)
+            && before.0.max(before.1) <= 2
             && self.inputs.min(self.outputs) >= WINOGRAD_CHANNELS
             && algorithm == Algorithm::Fast;
         fits.then(|| winograd::Plan::of(self))
     }
 
-    /// Those of the gradient of the input, where stride is 1 and padding keeps the size.
+    /// Those of the gradient of the input, where stride is 1 and there are fewer zeros than taps.
     fn turned(&self) -> Self {
-        Sizes { inputs: self.outputs, outputs: self.inputs, ..*self }
+        let taps = (self.kernel.0 - 1, self.kernel.1 - 1);
+        let (above, before) = (taps.0 - self.geometry.before.0, taps.1 - self.geometry.before.1);
+        // What comes out is known; what lies beyond what goes in is zero anyway.
+        let geometry = ConvGeometry::new(1, (above, before));
+        let (image, out_image) = (self.out_image, self.image);
+        Sizes { image, out_image, geometry, inputs: self.outputs, outputs: self.inputs, ..*self }
     }
 
     /// Terms of one output value: kh * kw * inputs.
@@ -268,6 +274,8 @@ mod tests {
     fn the_cpu_paths_equal_the_expression() {
         let cases = [
             ((3, 3), ConvGeometry::same(3)),
+            ((3, 3), ConvGeometry::new(1, (0, 0))),
+            ((3, 3), ConvGeometry { stride: 1, before: (2, 0), after: (1, 2) }),
             ((3, 3), ConvGeometry::half(0)),
             ((3, 3), ConvGeometry::half(1)),
             ((1, 1), ConvGeometry::same(1)),

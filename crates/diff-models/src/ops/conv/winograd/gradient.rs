@@ -57,7 +57,7 @@ impl Cut {
 }
 
 /// The gradient `[O, I, 3, 3]` of the weights of a convolution of `x` `[B, H, W, I]`, where that of
-/// its result is `dy` `[B, H, W, O]`.
+/// its result is `dy` `[B, H', W', O]`.
 pub(in crate::ops::conv) fn weight_gradient<T: Real>(
     sizes: &Sizes,
     plan: Plan,
@@ -187,7 +187,7 @@ fn transform_gradient<T: Real, S: Simd, const N: usize, const M: usize>(
     (first, count): (usize, usize),
     place: Place<T>,
 ) {
-    let (height, width) = tiles.image;
+    let (height, width) = tiles.out_image;
     let lanes = T::lanes::<S>();
     let zero = T::splat(simd, T::zero());
     let mut columns = [[zero; M]; N];

@@ -1,4 +1,4 @@
-//! 3x3 convolutions of stride 1 by Winograd's algorithm: a tile of the result costs a product per
+//! 3x3 convolutions of stride 1, whatever their padding, by Winograd's algorithm: a tile of the result costs a product per
 //! transformed value instead of nine per value.
 //!
 //! Tiles go through transform, products and inverse in blocks that stay in the second-level cache.
@@ -29,7 +29,7 @@ pub(in crate::ops) enum Plan {
 impl Plan {
     /// Large maps take large tiles; small ones would pay for reading four times the weights.
     pub(super) fn of(sizes: &Sizes) -> Self {
-        match sizes.image.0.min(sizes.image.1) >= 16 {
+        match sizes.out_image.0.min(sizes.out_image.1) >= 16 {
             true => Plan::Four,
             false => Plan::Two,
         }
@@ -48,7 +48,11 @@ impl Plan {
 #[derive(Clone, Copy)]
 struct Tiles {
     batch: usize,
+    /// Height and width of what goes in, and of what comes out.
     image: (usize, usize),
+    out_image: (usize, usize),
+    /// Zeros before the first row, and before the first column.
+    before: (usize, usize),
     /// Rows and columns of tiles.
     grid: (usize, usize),
     /// Side of a tile.
@@ -58,15 +62,16 @@ struct Tiles {
 impl Tiles {
     fn new(sizes: &Sizes, plan: Plan) -> Self {
         let side = plan.length() - 2;
-        let grid = (sizes.image.0.div_ceil(side), sizes.image.1.div_ceil(side));
-        Tiles { batch: sizes.batch, image: sizes.image, grid, side }
+        let Sizes { batch, image, out_image, geometry, .. } = *sizes;
+        let grid = (out_image.0.div_ceil(side), out_image.1.div_ceil(side));
+        Tiles { batch, image, out_image, before: geometry.before, grid, side }
     }
 
     fn count(&self) -> usize {
         self.batch * self.grid.0 * self.grid.1
     }
 
-    /// Picture, first row and first column of a tile.
+    /// Picture, first row and first column of a tile of what comes out.
     #[inline(always)]
     fn at(&self, tile: usize) -> (usize, usize, usize) {
         let (image, tile) =
@@ -104,7 +109,7 @@ pub(super) fn forward<T: Real>(
         channels = sizes.outputs.div_ceil(pieces).next_multiple_of(width).min(outputs);
     }
     let strips = sizes.outputs.div_ceil(channels);
-    let length = sizes.batch * sizes.image.0 * sizes.image.1 * sizes.outputs;
+    let length = sizes.batch * sizes.out_image.0 * sizes.out_image.1 * sizes.outputs;
     filled(length, |out| {
         let blocks = tiles.count().div_ceil(count);
         (0..blocks * strips).into_par_iter().with_max_len(1).for_each(|piece| {
@@ -225,7 +230,7 @@ fn transform_input<T: Real, S: Simd, const N: usize>(
     (first, count): (usize, usize),
     place: Place<T>,
 ) {
-    let (height, width) = tiles.image;
+    let ((height, width), (above, before)) = (tiles.image, tiles.before);
     let lanes = T::lanes::<S>();
     let zero = T::splat(simd, T::zero());
     let mut columns = [[zero; N]; N];
@@ -234,11 +239,12 @@ fn transform_input<T: Real, S: Simd, const N: usize>(
         for j in 0..N {
             let column = left + j;
             let mut values = [zero; N];
-            if (1..=width).contains(&column) {
+            if (before..width + before).contains(&column) {
                 for i in 0..N {
                     let row = top + i;
-                    if (1..=height).contains(&row) {
-                        let at = ((image * height + row - 1) * width + column - 1) * depth;
+                    if (above..height + above).contains(&row) {
+                        let pixel = (image * height + row - above) * width + column - before;
+                        let at = pixel * depth;
                         values[i] = T::load_some(simd, &x[at + first + channel..][..length]);
                     }
                 }
@@ -269,7 +275,7 @@ impl<T: Real> Block<'_, T> {
         values: &[T],
         step: usize,
     ) {
-        let (height, width) = self.tiles.image;
+        let (height, width) = self.tiles.out_image;
         let (image, top, left) = self.tiles.at(self.first + tile);
         let outputs = self.sizes.outputs;
         let lanes = T::lanes::<S>();
