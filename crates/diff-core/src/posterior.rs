@@ -66,6 +66,16 @@ impl Step {
         eta * self.beta_tilde().sqrt()
     }
 
+    /// h = lambda_s - lambda_t, where lambda = ln(sqrt(alpha_bar) / sqrt(1 - alpha_bar)) is half the
+    /// logarithm of the signal-to-noise ratio (DPM-Solver, section 2.2); infinite onto clean data.
+    pub fn half_log_snr_gain(&self) -> f64 {
+        if self.is_identity() {
+            return 0.0;
+        }
+        let lambda = |alpha_bar: f64| 0.5 * (alpha_bar.ln() - (-alpha_bar).ln_1p());
+        lambda(self.alpha_bar_s) - lambda(self.alpha_bar_t)
+    }
+
     /// Weight of the predicted noise at noise scale `sigma` (DDIM, equation 12):
     /// sqrt(max(0, 1 - alpha_bar_s - sigma^2)).
     pub fn ddim_direction(&self, sigma: f64) -> f64 {

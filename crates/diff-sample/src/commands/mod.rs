@@ -47,7 +47,7 @@ struct SampleArgs {
     /// A checkpoint folder, a run folder, or `hub:org/name`.
     #[arg(long, value_name = "DIR")]
     checkpoint: String,
-    /// ddpm, ddpm-large, ddim or sigma-hat; see `diff-sample list`.
+    /// ddim, ddpm, dpmpp-2m, heun ..: `diff-sample list` shows all.
     #[arg(long, default_value = "ddim")]
     sampler: String,
     /// Steps S, in 1..=T; a list given as the trajectory brings its own [default: 50, or T].

@@ -10,6 +10,7 @@ pub(super) const DDIM: Entry = Entry {
     name: "ddim",
     summary: "x_s = sqrt(abar_s) x0 + c2 eps + c1 z; eta = 0 deterministic, eta = 1 DDPM",
     source: "DDIM eq. 12; SA-DPM's own tables (D33)",
+    order: 1,
     calls_per_step: 1,
     stochastic: true,
     takes_eta: true,

@@ -15,6 +15,7 @@ pub(super) const SMALL: Entry = Entry {
     name: "ddpm",
     summary: "posterior mean, variance beta~_{s|t}",
     source: "DDPM algorithm 2, sigma^2 = beta~",
+    order: 1,
     calls_per_step: 1,
     stochastic: true,
     takes_eta: false,

@@ -2,7 +2,11 @@
 
 mod ddim;
 mod ddpm;
+mod dpm_solver;
+mod heun;
+mod pf_euler;
 mod plan;
+mod plms;
 mod predict;
 
 pub use plan::Plan;
@@ -10,7 +14,7 @@ pub use predict::{Clip, Estimate, Predict};
 
 use crate::{Error, Result};
 use candle_core::Tensor;
-use diff_core::{Schedule, config::nearest};
+use diff_core::{Schedule, Step, config::nearest};
 use serde::{Deserialize, Serialize};
 
 /// A sampler in the middle of its plan.
@@ -30,6 +34,9 @@ pub struct Entry {
     pub summary: &'static str,
     /// Document and equation, or the code it follows.
     pub source: &'static str,
+    /// Power of the step size that the error of a trajectory falls with, in theory: that of the ODE it
+    /// solves, or of the mean for one that adds noise.
+    pub order: usize,
     /// Network calls a step.
     pub calls_per_step: usize,
     /// Whether steps add noise (for DDIM: when eta > 0).
@@ -42,7 +49,29 @@ pub struct Entry {
 }
 
 /// Every sampler there is.
-pub const SAMPLERS: &[Entry] = &[ddpm::SMALL, ddpm::LARGE, ddim::DDIM, ddpm::SIGMA_HAT];
+pub const SAMPLERS: &[Entry] = &[
+    ddpm::SMALL,
+    ddpm::LARGE,
+    ddim::DDIM,
+    ddpm::SIGMA_HAT,
+    pf_euler::PF_EULER,
+    pf_euler::TO_THE_END,
+    heun::HEUN,
+    plms::PLMS,
+    dpm_solver::ODE,
+    dpm_solver::SDE,
+];
+
+/// What samplers know that use one reading of a prediction only.
+const ODE_CLIPS: &[Clip] = &[Clip::None, Clip::RecomputeEps];
+
+/// DDIM's step without noise along `eps`, a prediction or a mean of some (DDIM, equation 13):
+/// sqrt(abar_s / abar_t) x + (sqrt(1 - abar_s) - sqrt(abar_s / abar_t) sqrt(1 - abar_t)) eps.
+fn transfer(x: &Tensor, eps: &Tensor, step: &Step) -> Result<Tensor> {
+    let ratio = (step.alpha_bar_s / step.alpha_bar_t).sqrt();
+    let part = (1.0 - step.alpha_bar_s).sqrt() - ratio * (1.0 - step.alpha_bar_t).sqrt();
+    Ok((x.affine(ratio, 0.0)? + eps.affine(part, 0.0)?)?)
+}
 
 /// Steps where nobody says how many: enough for a good picture, few enough not to wait for it.
 pub const DEFAULT_STEPS: usize = 50;
@@ -126,7 +155,8 @@ fn check_eta(entry: &Entry, eta: Option<f64>) -> Result<f64> {
     match eta {
         None => Ok(0.0),
         Some(eta) if !entry.takes_eta => {
-            refuse(eta, format!("none: sampler {} has a fixed variance", entry.name))
+            let why = if entry.stochastic { "has a fixed variance" } else { "adds no noise" };
+            refuse(eta, format!("none: sampler {} {why}", entry.name))
         }
         Some(eta) if !(0.0..=1.0).contains(&eta) => refuse(eta, "a value in [0, 1]".into()),
         Some(eta) => Ok(eta),
