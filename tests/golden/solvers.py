@@ -11,7 +11,8 @@ state after every step, in the scale of the forward process.
 import sys
 
 import torch
-from diffusers import DPMSolverMultistepScheduler, HeunDiscreteScheduler, PNDMScheduler
+from diffusers import (
+    DPMSolverMultistepScheduler, HeunDiscreteScheduler, PNDMScheduler, UniPCMultistepScheduler)
 from safetensors.torch import save_file
 
 from fill import wave
@@ -29,7 +30,14 @@ def start():
 
 
 def dpm_solver(steps):
-    scheduler = DPMSolverMultistepScheduler(**SCHEDULE, solver_order=2, final_sigmas_type="zero")
+    return multistep(DPMSolverMultistepScheduler(**SCHEDULE, solver_order=2, final_sigmas_type="zero"), steps)
+
+
+def unipc(steps):
+    return multistep(UniPCMultistepScheduler(**SCHEDULE, solver_order=2, final_sigmas_type="zero"), steps)
+
+
+def multistep(scheduler, steps):
     scheduler.set_timesteps(steps)
     x, states = start(), []
     for k in scheduler.timesteps:
@@ -72,7 +80,7 @@ def plms(steps):
 
 def main(folder):
     found = {}
-    for name, run in [("dpmpp-2m", dpm_solver), ("heun", heun), ("plms", plms)]:
+    for name, run in [("dpmpp-2m", dpm_solver), ("heun", heun), ("plms", plms), ("unipc", unipc)]:
         for steps in [4, 10]:
             times, states = run(steps)
             assert len(times) == len(states), (name, len(times), len(states))

@@ -8,6 +8,7 @@ mod pf_euler;
 mod plan;
 mod plms;
 mod predict;
+mod unipc;
 
 pub use plan::Plan;
 pub use predict::{Clip, Estimate, Predict};
@@ -60,6 +61,7 @@ pub const SAMPLERS: &[Entry] = &[
     plms::PLMS,
     dpm_solver::ODE,
     dpm_solver::SDE,
+    unipc::UNIPC,
 ];
 
 /// What samplers know that use one reading of a prediction only.
