@@ -63,20 +63,30 @@ fn head(checkout: &Path) -> Option<String> {
 /// Checks out one commit of `url`, without its history; nothing is there unless all is.
 fn fetch(url: &str, commit: &str, checkout: &Path) -> Result<(), String> {
     let begun = checkout.with_extension("begun");
+    let fetched = fetch_into(&begun, url, commit).and_then(|()| {
+        remove(checkout).map_err(|error| error.to_string())?;
+        rename(&begun, checkout).map_err(|error| format!("{}: {error}", checkout.display()))
+    });
+    if fetched.is_err() {
+        // The first error is the one to report; what stays is cleared by the next attempt.
+        let _ = remove(&begun);
+    }
+    fetched
+}
+
+fn fetch_into(folder: &Path, url: &str, commit: &str) -> Result<(), String> {
     let fresh = || {
-        remove(&begun)?;
-        create_folder(&begun)
+        remove(folder)?;
+        create_folder(folder)
     };
     fresh().map_err(|error| error.to_string())?;
-    for arguments in [
-        &["init", "--quiet"][..],
-        &["fetch", "--quiet", "--depth", "1", url, commit],
-        &["-c", "advice.detachedHead=false", "checkout", "--quiet", "FETCH_HEAD"],
-    ] {
-        git(&begun, arguments)?;
-    }
-    remove(checkout).map_err(|error| error.to_string())?;
-    rename(&begun, checkout).map_err(|error| format!("{}: {error}", checkout.display()))
+    // A server that has gone silent is not waited for.
+    let patience = ["-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=30"];
+    let fetch = ["fetch", "--quiet", "--depth", "1", url, commit];
+    git(folder, &["init", "--quiet"])?;
+    git(folder, &[&patience[..], &fetch[..]].concat())?;
+    let checkout = ["-c", "advice.detachedHead=false", "checkout", "--quiet", "FETCH_HEAD"];
+    git(folder, &checkout).map(|_| ())
 }
 
 /// What git prints in a folder. Asks nobody for passwords.
@@ -154,6 +164,6 @@ mod tests {
         for words in [url, commit, "`example`", "--repositories"] {
             assert!(reason.contains(words), "{reason}");
         }
-        assert!(!fetched.join("example").exists());
+        assert_eq!(fs::read_dir(fetched).unwrap().count(), 0);
     }
 }
