@@ -8,22 +8,15 @@ mod show;
 mod turns;
 mod worker;
 
-use crate::{machine::Machine, workspace, workspace::Binaries};
-use anyhow::{Context, Result, bail};
-use case::{Case, Kind};
-use diff_core::{
-    Error,
-    save::{atomic_bytes, create_folder, remove},
+use crate::{
+    machine::Machine, process::output, python, scratch::Scratch, workspace, workspace::Binaries,
 };
+use anyhow::{Result, bail};
+use case::{Case, Kind};
+use diff_core::{Error, save::atomic_bytes};
 use peer::{Peers, Variant};
 use result::Report;
-use std::{
-    env,
-    path::{Path, PathBuf},
-    process::{self, Command},
-    thread,
-    time::Duration,
-};
+use std::{path::PathBuf, process::Command, thread, time::Duration};
 
 /// The binaries that are timed. diff-eval is built along, so that all share one set of features
 /// with `reproduce` and nothing is built twice.
@@ -93,12 +86,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Some(folder) => Binaries::in_folder(folder, &BINARIES)?,
         None => Binaries::build(&BINARIES)?,
     };
-    let peers = Peers::find(args.peer_python.as_deref());
+    let peers = Peers::find(python::peer(args.peer_python.as_deref()));
     if let Peers::Skipped(reason) = &peers {
         eprintln!("only ours is timed: {reason}");
     }
-    let scratch = Scratch::new()?;
-    let folder = scratch.0.clone();
+    let scratch = Scratch::new("bench")?;
+    let folder = scratch.path().to_path_buf();
     let bench = Bench { binaries, folder, threads, repeats, pause, peers, variants };
     bench.make_checkpoint()?;
     let report = Report {
@@ -171,41 +164,5 @@ impl Bench {
         let mut command = Command::new(self.binaries.path(name)?);
         command.env("RAYON_NUM_THREADS", self.threads.to_string());
         Ok(command)
-    }
-}
-
-/// What a command prints, if it succeeds.
-fn output(command: &mut Command) -> Result<String> {
-    let line = crate::process::command_line(command);
-    let output = command.output().with_context(|| format!("running {line}"))?;
-    if !output.status.success() {
-        bail!("{line}: {}: {}", output.status, last_line(&output.stderr));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// The last line that says something.
-fn last_line(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
-    text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().to_string()
-}
-
-/// A folder that goes with its owner.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Result<Self> {
-        let folder = env::temp_dir().join(format!("diff-bench-{}", process::id()));
-        create_folder(&folder)?;
-        Ok(Scratch(folder))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let path: &Path = &self.0;
-        if let Err(error) = remove(path) {
-            eprintln!("{} stays: {error}", path.display());
-        }
     }
 }

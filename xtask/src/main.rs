@@ -5,12 +5,15 @@
 mod bench;
 mod ci;
 mod finite;
+mod golden;
 mod list;
 mod machine;
 mod process;
+mod python;
 mod readme;
 mod report;
 mod reproduce;
+mod scratch;
 mod workspace;
 
 use clap::{Parser, Subcommand};
@@ -33,6 +36,8 @@ enum Command {
     Report(report::compare::Args),
     /// Time our binaries against PyTorch and diffusers on the same weights.
     Bench(bench::Args),
+    /// Make the golden fixtures anew with the peers' code, and compare them with those committed.
+    Golden(golden::Args),
     /// Run every check that a change must pass, and print the seconds each one took.
     Ci,
 }
@@ -43,6 +48,7 @@ fn main() -> ExitCode {
         Command::List(args) => list::run(&args),
         Command::Report(args) => report::compare::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Golden(args) => golden::run(&args),
         Command::Ci => ci::run(),
     };
     diff_core::cli::exit(result)

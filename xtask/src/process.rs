@@ -1,6 +1,6 @@
 //! Running one command: its output to files, its time.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use diff_core::save::io_error;
 use std::{
     fs::{self, File},
@@ -31,6 +31,22 @@ pub(crate) fn run_logged(command: &mut Command, stdout: &Path, log: &Path) -> Re
         .status()
         .with_context(|| format!("running {}", command.get_program().to_string_lossy()))?;
     Ok(Ended { status, seconds: start.elapsed().as_secs_f64() })
+}
+
+/// What a command prints, if it succeeds.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let line = command_line(command);
+    let output = command.output().with_context(|| format!("running {line}"))?;
+    if !output.status.success() {
+        bail!("{line}: {}: {}", output.status, last_line(&output.stderr));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The last line that says something.
+pub(crate) fn last_line(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().to_string()
 }
 
 /// A command as one would type it.

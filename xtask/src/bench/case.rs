@@ -1,9 +1,10 @@
 //! What is timed, and the commands that do it.
 
 use super::{
-    Bench, output,
+    Bench,
     peer::{Peers, Variant},
 };
+use crate::process::output;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde_json::Value;

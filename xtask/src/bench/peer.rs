@@ -1,18 +1,14 @@
 //! The PyTorch side: where it is, and in which forms it is timed.
 
-use super::{Bench, case::Kind, last_line};
-use crate::workspace;
+use super::{Bench, case::Kind};
+use crate::{process::last_line, python, workspace};
 use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::Value;
 use std::{
-    env,
     path::{Path, PathBuf},
     process::Command,
 };
-
-/// Names a python with torch and diffusers.
-const PYTHON: &str = "DIFF_PEER_PYTHON";
 
 /// Whether there is a PyTorch to compare with.
 #[derive(Clone, Debug, Serialize)]
@@ -30,13 +26,10 @@ pub(super) enum Peers {
 }
 
 impl Peers {
-    /// Asks the python that is `given`, or else that of the environment.
-    pub(super) fn find(given: Option<&Path>) -> Self {
-        let named = || env::var_os(PYTHON).filter(|path| !path.is_empty()).map(PathBuf::from);
-        let Some(python) = given.map(Path::to_path_buf).or_else(named) else {
-            return Peers::Skipped(format!(
-                "neither --peer-python nor {PYTHON} names a python with torch and diffusers"
-            ));
+    /// Asks the python that was named, if one was.
+    pub(super) fn find(named: Option<PathBuf>) -> Self {
+        let Some(python) = named else {
+            return Peers::Skipped(format!("{} with torch and diffusers", python::NOT_NAMED));
         };
         let skipped = |why: String| Peers::Skipped(format!("{}: {why}", python.display()));
         let output = match Command::new(&python).arg(script()).arg("versions").output() {
@@ -133,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_python_that_does_not_run_or_lacks_torch_is_skipped_with_its_reason() {
-        let reason = |path: &Path| match Peers::find(Some(path)) {
+        let reason = |path: &Path| match Peers::find(Some(path.to_path_buf())) {
             Peers::Skipped(reason) => reason,
             found => format!("{found:?}"),
         };
