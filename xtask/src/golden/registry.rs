@@ -56,6 +56,7 @@ const MODELS: Place = Folder("crates/diff-models/tests/fixtures");
 const FRECHET: Place = File("crates/diff-eval/tests/fixtures/frechet.json");
 const GAP: Place = File("crates/diff-eval/tests/fixtures/gap.json");
 const LOSS: Place = Folder("tests/fixtures/loss");
+const SAMPLE: Place = Folder("crates/diff-sample/tests/fixtures");
 const TRAIN: Place = Folder("crates/diff-train/tests/fixtures");
 
 const TORCH: &[&str] = &["numpy", "safetensors", "torch"];
@@ -116,6 +117,7 @@ pub(super) const SCRIPTS: &[Script] = &[
     script("heads", MODELS, &["heads_"], &[HEADS], TORCH),
     script("loss", LOSS, &["expected.", "input.", "model/"], &[], DIFFUSERS_ALONE),
     script("pictures", TRAIN, &["celeba-hq.", "decode.", "prepare."], &[], PICTURES),
+    script("solvers", SAMPLE, &["solvers."], &[], DIFFUSERS),
     script("study", MODELS, &["study_"], &[STUDY], TORCH),
     script("tensorboard_events", TRAIN, &["events."], &[], &["PIL", "tensorboard", "torch"]),
     script("unet", MODELS, &["unet_"], &[], DIFFUSERS),
