@@ -84,7 +84,7 @@ enum Command {
     /// Make a checkpoint of the weights of a file that comes without a configuration, as the
     /// repositories of the papers publish them.
     Import {
-        /// A PyTorch archive or a safetensors file, with one tensor per name.
+        /// A safetensors file, or a state dict or training checkpoint of PyTorch.
         #[arg(long, value_name = "FILE")]
         weights: PathBuf,
         #[command(flatten)]

@@ -1,5 +1,6 @@
-//! Reading and writing single files: JSON, safetensors, PyTorch archives.
+//! Reading and writing single files: JSON, safetensors, files of PyTorch.
 
+use super::torch;
 use crate::error::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use diff_core::save;
@@ -26,10 +27,12 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
         .map_err(|e| Error::file(path, format!("not the JSON expected: {e}")))
 }
 
-/// Reads tensors from `.safetensors`, or from a PyTorch zip archive that holds a flat dictionary.
+/// Reads tensors from `.safetensors`, or else from what `torch.save` wrote.
 pub(super) fn read_weights(path: &Path) -> Result<Weights> {
-    let safe = path.extension().is_some_and(|extension| extension == "safetensors");
-    if safe { read_safetensors(path) } else { read_pickle(path) }
+    if path.extension().is_some_and(|extension| extension == "safetensors") {
+        return read_safetensors(path);
+    }
+    Ok(Weights { tensors: torch::read(path)?, metadata: BTreeMap::new() })
 }
 
 fn read_safetensors(path: &Path) -> Result<Weights> {
@@ -44,16 +47,6 @@ fn read_safetensors(path: &Path) -> Result<Weights> {
     SafeTensors::deserialize(&bytes).map_err(damaged)?;
     let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
     Ok(Weights { tensors: candle_core::safetensors::load_buffer(&bytes, &Device::Cpu)?, metadata })
-}
-
-fn read_pickle(path: &Path) -> Result<Weights> {
-    fs::File::open(path).map_err(save::io_error(path, "read"))?;
-    let tensors = candle_core::pickle::read_all(path)
-        .map_err(|e| Error::file(path, format!("not a readable PyTorch archive: {e}")))?;
-    if tensors.is_empty() {
-        return Err(Error::file(path, "holds no flat dictionary of tensors"));
-    }
-    Ok(Weights { tensors: tensors.into_iter().collect(), metadata: BTreeMap::new() })
 }
 
 /// Writes f32 tensors in the order given. (The safetensors crate would sort them.)

@@ -3,8 +3,9 @@
 //!
 //! What can be read: a pipeline folder (`model_index.json`, `unet/`, `scheduler/`), a folder with
 //! the network in its root, a run folder holding either in `model/`, and a state dict of
-//! ermongroup/ddim's `Model`. Weights are safetensors or a PyTorch zip archive. A
-//! [classifier](ClassifierCheckpoint) has a layout of its own.
+//! ermongroup/ddim's `Model`. Weights are safetensors, or what `torch.save` wrote in either of its
+//! containers: a state dict, or a training checkpoint that has one, of which averages are read rather
+//! than the weights in training. A [classifier](ClassifierCheckpoint) has a layout of its own.
 
 mod classifier;
 mod features;
@@ -13,6 +14,7 @@ mod layout;
 mod names;
 mod scheduler;
 mod summary;
+mod torch;
 
 pub use classifier::ClassifierCheckpoint;
 pub use features::{read_features, read_lpips};
@@ -273,10 +275,13 @@ impl Checkpoint {
     }
 }
 
-/// The tensors of a safetensors file (or of a PyTorch archive with a flat dictionary).
+/// The tensors of a safetensors file, or else of a file of PyTorch: its state dict, or in a training
+/// checkpoint the averaged weights. Nothing is run that such a file names, and what is no tensor is left
+/// out.
 ///
 /// # Errors
-/// When the file is missing, damaged or truncated.
+/// When the file is missing, damaged or truncated, when it holds other types of numbers than floats of
+/// 16, 32 and 64 bits and integers of 64, or when it does not tell which of its state dicts is meant.
 pub fn read_tensors(path: &Path) -> Result<HashMap<String, Tensor>> {
     Ok(files::read_weights(path)?.tensors)
 }
