@@ -128,6 +128,7 @@ def main(folder):
     both("views", views())
     both("dtypes", dtypes())
     both("ermongroup", ermongroup)
+    both("list", [numbered(n, [1, n + 2, 1, 1]) for n in range(5)])
     torch.save(sa_dpm(4), f"{folder}/torch_zip_sadpm.pth")
     torch.save(study(), f"{folder}/torch_zip_study.pth")
     legacy("sadpm_raw", sa_dpm(None))

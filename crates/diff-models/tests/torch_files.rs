@@ -116,6 +116,19 @@ fn of_a_training_checkpoint_the_averages_are_read() {
 }
 
 #[test]
+fn tensors_of_a_list_are_named_by_their_place() {
+    for name in ["zip_list", "legacy_list"] {
+        let tensors = read(name);
+        assert_eq!(tensors.len(), 5);
+        for n in 0..5 {
+            let tensor = &tensors[&n.to_string()];
+            assert_eq!((tensor.dims(), tensor.dtype()), ([1, n + 2, 1, 1].as_slice(), DType::F32));
+            assert_eq!(values(tensor), fourths(n, n + 2), "{name}: {n}");
+        }
+    }
+}
+
+#[test]
 fn objects_beside_and_around_the_tensors_are_passed_over() {
     // Parameters, beside a Namespace, a numpy scalar and a numpy array.
     expect_network(&read("zip_study"), "", 0);

@@ -228,6 +228,9 @@ fn streams_that_nest_or_grow_without_end_are_refused() {
     let optimizer = dict(&[("param_groups", groups), ("state", b"h\x00".into())]);
     let object = dict(&[("model", dict(&[("w", pair())])), ("optimizer", optimizer)]);
     assert_eq!(only(&legacy(&object, &[PAIR])), [1.5, -2.0]);
+    // A short file in which one tensor has a great many names.
+    let numbered = [list(&[[pair().as_slice(), b"q\x00"].concat(), b"h\x00".repeat(1 << 20)])];
+    refused(&legacy(&numbered.concat(), &[PAIR]), "found a list of 1048577 (a tensor, ");
     let wrapped = (0..5).fold(pair(), |inner, _| call("torch._utils._rebuild_parameter", &[inner]));
     refused(&legacy(&dict(&[("w", wrapped)]), &[PAIR]), "w: a tensor wrapped again and again");
 }
@@ -286,6 +289,7 @@ fn what_cannot_be_chosen_is_listed() {
             "ema is no state dict: found a dict of 2 without tensors (\"model\": a state dict, \
              \"ema\": a dict of 1 without tensors)",
         ),
+        (list(&[pair(), int(5), pair()]), "(a tensor, an int, a tensor)"),
         (list(&[state(), int(5), state()]), "several state dicts in it: found a list of 3"),
         (pair(), "no state dict in it: found a tensor"),
     ] {

@@ -121,7 +121,6 @@ pub(super) const SCRIPTS: &[Script] = &[
     script("study", MODELS, &["study_"], &[STUDY], TORCH),
     script("tensorboard_events", TRAIN, &["events."], &[], &["PIL", "tensorboard", "torch"]),
     script("torch_files", MODELS, &["torch_"], &[], &["numpy", "torch"]),
-    script("torch_files", MODELS, &["torch_"], &[], &["numpy", "torch"]),
     script("unet", MODELS, &["unet_"], &[], DIFFUSERS),
 ];
 

@@ -4,8 +4,9 @@
 //! What can be read: a pipeline folder (`model_index.json`, `unet/`, `scheduler/`), a folder with
 //! the network in its root, a run folder holding either in `model/`, and a state dict of
 //! ermongroup/ddim's `Model`. Weights are safetensors, or what `torch.save` wrote in either of its
-//! containers: a state dict, or a training checkpoint that has one, of which averages are read rather
-//! than the weights in training. A [classifier](ClassifierCheckpoint) has a layout of its own.
+//! containers: a state dict, a list of tensors (named "0", "1" and so on), or a training checkpoint that
+//! has a state dict, of which averages are read rather than the weights in training. A
+//! [classifier](ClassifierCheckpoint) has a layout of its own.
 
 mod classifier;
 mod features;

@@ -5,7 +5,10 @@ use super::{
     value::{FIRST, Node, Value},
 };
 use crate::error::{Error, Result};
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+};
 
 /// Keys under which averaged weights are kept.
 const AVERAGED: [&str; 2] = ["ema", "ema_state_dict"];
@@ -13,12 +16,14 @@ const AVERAGED: [&str; 2] = ["ema", "ema_state_dict"];
 const RAW: [&str; 4] = ["model_state_dict", "model_dict", "state_dict", "model"];
 /// Bytes of a tensor's name.
 const NAME: usize = 1 << 10;
+/// Tensors in a list. A file can name one tensor any number of times, each with a number of its own.
+const NUMBERED: usize = 1 << 12;
 /// Entries that a message lists.
 const LISTED: usize = 12;
 
 /// A state dict, and what the user should know of the choice.
 pub(super) struct Chosen<'a> {
-    pub(super) state: BTreeMap<&'a str, Node<'a>>,
+    pub(super) state: BTreeMap<Cow<'a, str>, Node<'a>>,
     pub(super) note: Option<String>,
 }
 
@@ -34,8 +39,12 @@ pub(super) fn choose(root: Node) -> Result<Chosen> {
     }
 }
 
-/// ermongroup/ddim saves `[model, optimiser, epoch, step, averages]`, the last if it has them.
+/// Tensors and nothing else (piq's heads), or what ermongroup/ddim saves: `[model, optimiser, epoch, step,
+/// averages]`, the last if it has them.
 fn in_list(root: Node) -> Result<Chosen> {
+    if let Some(state) = numbered(root) {
+        return Ok(Chosen { state, note: None });
+    }
     let items: Vec<Node> = root.items().into_iter().flatten().take(FIRST).collect();
     let places: Vec<usize> = (0..items.len()).filter(|&i| is_state(items[i])).collect();
     match (places.as_slice(), items.len()) {
@@ -48,6 +57,16 @@ fn in_list(root: Node) -> Result<Chosen> {
         ([], _) => refuse(root, "no state dict in it"),
         _ => refuse(root, "several state dicts in it"),
     }
+}
+
+/// The tensors of a list that has nothing else and is not too long, under the names "0", "1" and so on.
+fn numbered<'a>(root: Node<'a>) -> Option<BTreeMap<Cow<'a, str>, Node<'a>>> {
+    let items = root.items()?;
+    if !(1..=NUMBERED).contains(&items.len()) {
+        return None;
+    }
+    let named = |(place, item)| is_tensor(item).then(|| (Cow::Owned(format!("{place}")), item));
+    items.enumerate().map(named).collect()
 }
 
 fn in_dict(root: Node) -> Result<Chosen> {
@@ -100,7 +119,7 @@ fn of_training<'a>(name: &str, model: Node<'a>, optimizer: Option<Node<'a>>) -> 
                 found.shape()
             )));
         }
-        state.insert(key, average);
+        state.insert(key.into(), average);
     }
     Ok(Chosen { state, note: None })
 }
@@ -127,7 +146,8 @@ fn averages(optimizer: Node, count: usize) -> Result<Option<Vec<Node>>> {
 }
 
 fn chosen(state: Node, note: Option<String>) -> Result<Chosen> {
-    Ok(Chosen { state: tensors(state)?.into_iter().collect(), note })
+    let state = tensors(state)?.into_iter().map(|(name, tensor)| (name.into(), tensor));
+    Ok(Chosen { state: state.collect(), note })
 }
 
 /// Names and tensors of a dict, in its order; what is no tensor is left out.
@@ -169,8 +189,8 @@ fn refuse<T>(root: Node, why: &str) -> Result<T> {
     }
     let parts = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
     Err(Error::Input(format!(
-        "{why}: found {}{parts}; expected a dict of tensors by name, one below {} or {}, or \
-         ermongroup/ddim's list",
+        "{why}: found {}{parts}; expected a dict of tensors by name, one below {} or {}, a list \
+         of tensors, or ermongroup/ddim's list",
         kind(root),
         AVERAGED.join(", "),
         RAW.join(", "),

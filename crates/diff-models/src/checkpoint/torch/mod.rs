@@ -66,8 +66,8 @@ fn tensors(pickle: &Pickle, storages: &mut dyn Storages, length: u64) -> Result<
     let Chosen { state, note } = choose::choose(pickle.root())?;
     let mut by_storage: BTreeMap<&str, Vec<(&str, Stored)>> = BTreeMap::new();
     let (mut whole, mut taken) = (0u64, 0u64);
-    for (name, node) in state {
-        let stored = Stored::read(node).map_err(|e| of(name, e))?;
+    for (name, node) in &state {
+        let stored = Stored::read(*node).map_err(|e| of(name, e))?;
         taken = taken.saturating_add(stored.bytes());
         let users = by_storage.entry(stored.storage.key).or_default();
         if users.is_empty() {
