@@ -20,11 +20,14 @@ pub trait Denoiser: Send + Sync {
     ) -> Result<Prediction, Error>;
 }
 
+/// A class of the data, counted from 0; or none, the null label, for networks that know one.
+pub type Label = Option<u32>;
+
 /// What the prediction is conditioned on; nothing is a value too.
 #[derive(Clone, Debug, Default)]
 pub struct Condition {
     /// Class labels, one per row.
-    pub class: Option<Vec<u32>>,
+    pub class: Option<Vec<Label>>,
     /// A conditioning image `[B, C, H, W]`.
     pub image: Option<Tensor>,
 }

@@ -1,7 +1,7 @@
 //! `diff-models forward` and `time`: the raw network on tensors from a file, or on drawn ones.
 
 use crate::{
-    Condition, Context,
+    Condition, Context, Label,
     checkpoint::{self, Checkpoint},
     error::{Error, Result},
     noise::normals,
@@ -19,8 +19,8 @@ pub struct ForwardInputs {
 
 impl ForwardInputs {
     /// Reads `x` `[B, C, H, W]`, `network_time` `[B]` (counted from 0), and where the network takes
-    /// them `class` `[B]` and `image` `[B, C, H, W]` from a safetensors file; numbers may be of any
-    /// type.
+    /// them `class` `[B]` (-1 for the null label) and `image` `[B, C, H, W]` from a safetensors file;
+    /// numbers may be of any type.
     ///
     /// # Errors
     /// When the file does not read, lacks a tensor or holds an unknown one.
@@ -67,7 +67,7 @@ impl ForwardInputs {
         let timesteps = checkpoint.schedule.timesteps();
         let network_time = (0..batch).map(|i| ((2 * i + 1) * timesteps / (2 * batch)) as f64);
         let class =
-            checkpoint.classes().map(|n| (0..batch).map(|i| (i % n.max(1)) as u32).collect());
+            checkpoint.classes().map(|c| (0..batch).map(|i| Some((i % c.count) as u32)).collect());
         let condition = Condition { class, image };
         Ok(ForwardInputs { x, network_time: network_time.collect(), condition })
     }
@@ -81,7 +81,7 @@ impl ForwardInputs {
         let times = row(self.network_time.iter().map(|t| *t as f32).collect())?;
         let mut tensors = vec![("x".into(), self.x.clone()), ("network_time".into(), times)];
         if let Some(class) = &self.condition.class {
-            let class = row(class.iter().map(|c| *c as f32).collect())?;
+            let class = row(class.iter().map(|c| c.map_or(-1.0, |c| c as f32)).collect())?;
             tensors.push(("class".into(), class));
         }
         tensors.extend(self.condition.image.iter().map(|image| ("image".into(), image.clone())));
@@ -125,12 +125,16 @@ fn numbers(tensor: &Tensor, name: &str, input: &Path) -> Result<Vec<f64>> {
     Ok(tensor.to_dtype(DType::F64)?.to_vec1()?)
 }
 
-fn labels(values: &[f64], input: &Path) -> Result<Vec<u32>> {
+fn labels(values: &[f64], input: &Path) -> Result<Vec<Label>> {
     values
         .iter()
         .map(|value| match *value as u32 {
-            label if label as f64 == *value => Ok(label),
-            _ => Err(Error::file(input, format!("class = {value}: expected a label, 0 or more"))),
+            _ if *value == -1.0 => Ok(None),
+            label if label as f64 == *value => Ok(Some(label)),
+            _ => {
+                let expected = "expected a label, 0 or more, or -1 for no class";
+                Err(Error::file(input, format!("class = {value}: {expected}")))
+            }
         })
         .collect()
 }

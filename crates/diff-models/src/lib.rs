@@ -20,7 +20,7 @@ pub mod pictures;
 mod prediction;
 
 pub use compute::{ComputeArgs, ProfileArgs};
-pub use denoiser::{Condition, Context, Denoiser};
+pub use denoiser::{Condition, Context, Denoiser, Label};
 pub use error::{Error, Result};
 pub use forward::{ForwardInputs, forward_file, write_prediction};
 pub use oracle::{Component, GaussianMixture};

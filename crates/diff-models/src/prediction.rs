@@ -38,7 +38,53 @@ pub enum Second {
     Sn(Tensor),
 }
 
+impl Mean {
+    /// `f` of two predictions of the same form, in that form.
+    ///
+    /// # Errors
+    /// When they are of different forms; those of `f`.
+    pub fn zip(
+        &self,
+        other: &Mean,
+        f: impl FnOnce(&Tensor, &Tensor) -> Result<Tensor, Error>,
+    ) -> Result<Mean, Error> {
+        Ok(match (self, other) {
+            (Mean::Eps(a), Mean::Eps(b)) => Mean::Eps(f(a, b)?),
+            (Mean::X0(a), Mean::X0(b)) => Mean::X0(f(a, b)?),
+            (Mean::V(a), Mean::V(b)) => Mean::V(f(a, b)?),
+            (Mean::Residual(a), Mean::Residual(b)) => Mean::Residual(f(a, b)?),
+            _ => return Err(Error::Input("two predictions of different forms".into())),
+        })
+    }
+
+    /// Rows `first..first + count`, in the same form.
+    fn rows(&self, first: usize, count: usize) -> Result<Mean, Error> {
+        self.zip(self, |x, _| Ok(x.narrow(0, first, count)?))
+    }
+}
+
+impl Second {
+    fn rows(&self, first: usize, count: usize) -> Result<Second, Error> {
+        let rows = |x: &Tensor| x.narrow(0, first, count);
+        Ok(match self {
+            Second::None => Second::None,
+            Second::Range(x) => Second::Range(rows(x)?),
+            Second::Npr(x) => Second::Npr(rows(x)?),
+            Second::Sn(x) => Second::Sn(rows(x)?),
+        })
+    }
+}
+
 impl Prediction {
+    /// Rows `first..first + count` of the batch.
+    ///
+    /// # Errors
+    /// When there are fewer.
+    pub fn rows(&self, first: usize, count: usize) -> Result<Prediction, Error> {
+        let (mean, second) = (self.mean.rows(first, count)?, self.second.rows(first, count)?);
+        Ok(Prediction { mean, second })
+    }
+
     /// A noise prediction without a second block.
     pub fn eps_only(eps: Tensor) -> Self {
         Prediction { mean: Mean::Eps(eps), second: Second::None }

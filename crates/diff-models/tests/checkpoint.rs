@@ -273,7 +273,7 @@ fn inputs_that_do_not_fit_are_refused() {
     assert!(run(&[1, 3, 8, 7], &[0.0], &nothing).contains("multiples of 2"));
     assert!(run(&[2, 3, 8, 8], &[0.0], &nothing).contains("1 times for a batch of 2"));
     assert!(run(&[3, 8, 8], &[0.0], &nothing).contains("[B, C, H, W]"));
-    let class = Condition { class: Some(vec![1]), image: None };
+    let class = Condition { class: Some(vec![Some(1)]), image: None };
     assert!(run(&[1, 3, 8, 8], &[0.0], &class).contains("no classes"));
     let image = Condition { class: None, image: Some(wave(&[1, 3, 8, 8], 0.1, 0.0)) };
     assert!(run(&[1, 3, 8, 8], &[0.0], &image).contains("conditioning image"));
@@ -285,6 +285,7 @@ fn class_labels_are_required_and_checked() {
     let schedule = Schedule::new(&ScheduleSpec::default()).unwrap();
     let checkpoint = Checkpoint::init(&config.into(), schedule, 1, &Device::Cpu).unwrap();
     let run = |class: Option<Vec<u32>>| {
+        let class = class.map(|labels| labels.into_iter().map(Some).collect());
         let x = wave(&[1, 3, 8, 8], 0.1, 0.0);
         raw(&checkpoint, &x, &[0.0], &Condition { class, image: None })
     };

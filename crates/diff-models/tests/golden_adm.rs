@@ -117,7 +117,7 @@ fn a_learned_sigma_is_the_second_half_and_times_are_those_of_the_papers() {
     let golden = Golden::read("adm_classes12x20");
     let (adm, _) = filled(|b| Adm::new(config(&golden), b));
     let x = wave(&golden.shape, 0.11, 0.0);
-    let condition = Condition { class: Some(vec![4, 0, 2]), image: None };
+    let condition = Condition { class: Some([4, 0, 2].map(Some).to_vec()), image: None };
     let denoiser = NetworkDenoiser::new(Arc::new(adm.clone()));
     let (raw, prediction) = (
         adm.forward_network(&x, &[0.0, 250.0, 999.0], &condition, &Context::Eval).unwrap(),

@@ -93,7 +93,8 @@ fn the_reference_values_of_another_rule() {
         let mut builder = ParamBuilder::weights(weights, "fill", DType::F32, &Device::Cpu);
         let study = Study::new(config.clone(), &mut builder).unwrap();
         builder.finish().unwrap();
-        let condition = Condition { class: config.labels.map(|_| vec![0, 7]), image: None };
+        let condition =
+            Condition { class: config.labels.map(|_| vec![None, Some(6)]), image: None };
         let x = wave(&[2, 3, 16, 16], 0.11, 0.0);
         let out = study.forward_network(&x, &[3.0, 17.0], &condition, &Context::Eval).unwrap();
         let out = values(&out);
@@ -135,16 +136,18 @@ fn small() -> StudyConfig {
 fn times_and_labels_that_are_no_rows_are_refused() {
     let (study, _) = filled(|b| Study::new(small(), b));
     let x = wave(&[1, 3, 8, 8], 0.11, 0.0);
-    let run = |time: f64, label: Option<u32>| {
-        let condition = Condition { class: label.map(|label| vec![label]), image: None };
+    let run = |time: f64, label: Option<i64>| {
+        // -1 for the null label.
+        let class = label.map(|label| vec![u32::try_from(label).ok()]);
+        let condition = Condition { class, image: None };
         let out = study.forward_network(&x, &[time], &condition, &Context::Eval);
         out.err().map(|e| e.to_string()).unwrap_or_default()
     };
-    assert_eq!((run(19.0, Some(0)), run(0.0, Some(3))), (String::new(), String::new()));
+    assert_eq!((run(19.0, Some(-1)), run(0.0, Some(2))), (String::new(), String::new()));
     assert!(run(20.0, Some(0)).contains("network time 20: this network knows"));
     assert!(run(0.5, Some(0)).contains("network time 0.5"));
     assert!(run(-1.0, Some(0)).contains("network time -1"));
-    assert!(run(3.0, Some(4)).contains("class label 4: expected 0..4"));
+    assert!(run(3.0, Some(3)).contains("class label 3: expected 0..3"));
     assert!(run(3.0, None).contains("needs a class label"));
 }
 

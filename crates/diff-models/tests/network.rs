@@ -8,9 +8,9 @@ use candle_core::{DType, Device, Tensor};
 use common::{relative, values, wave};
 use diff_core::rng::{Address, Purpose};
 use diff_models::{
-    Condition, Context,
+    Condition, Context, Label,
     nets::{
-        DdpmSpec, Network,
+        Architecture, Config, DdpmSpec, Network,
         unet::{Unet, UnetConfig},
     },
     params::ParamBuilder,
@@ -127,7 +127,7 @@ fn every_parameter_gets_a_gradient() {
     let unet = Unet::new(spec.config().unwrap(), &mut builder).unwrap();
     let params = builder.finish().unwrap();
     let x = wave(&[2, 3, 16, 16], 0.11, 0.0);
-    let condition = Condition { class: Some(vec![0, 2]), image: None };
+    let condition = Condition { class: Some(vec![Some(0), Some(2)]), image: None };
     let context = Context::Train { dropout: Address::new(5, Purpose::Dropout) };
     let out = unet.forward_network(&x, &[1.0, 2.0], &condition, &context).unwrap();
     let grads = out.sqr().unwrap().sum_all().unwrap().backward().unwrap();
@@ -152,5 +152,41 @@ fn a_specification_that_cannot_be_built_is_refused_by_name() {
     ] {
         let message = spec.config().unwrap_err().to_string();
         assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn the_null_label_has_a_row_of_its_own_after_the_classes() {
+    let spec = DdpmSpec { classes: Some(3), null_class: true, ..small() };
+    let config = spec.config().unwrap();
+    assert_eq!(config.num_class_embeds, Some(4));
+    let written = config.to_json();
+    assert_eq!(written["_null_class"], true);
+    assert!(
+        DdpmSpec { classes: Some(3), ..small() }
+            .config()
+            .unwrap()
+            .to_json()
+            .get("_null_class")
+            .is_none()
+    );
+    assert_eq!(Architecture::from_json(UnetConfig::CLASS, written).unwrap(), config.clone().into());
+    let (null, plain) = (build(config), build(small().config().unwrap()));
+    let x = wave(&[1, 3, 16, 16], 0.11, 0.0);
+    let run = |label: Label| {
+        let condition = Condition { class: Some(vec![label]), image: None };
+        null.forward_network(&x, &[5.0], &condition, &Context::Eval).map(|out| values(&out))
+    };
+    let outputs: Vec<_> = [Some(0), Some(1), Some(2), None].map(|l| run(l).unwrap()).into();
+    for (i, a) in outputs.iter().enumerate() {
+        assert!(outputs[..i].iter().all(|b| relative(a, b) > 1e-4));
+    }
+    assert!(run(Some(3)).unwrap_err().to_string().contains("expected 0..3"));
+    let none = Condition { class: Some(vec![None]), image: None };
+    let refused = plain.forward_network(&x, &[5.0], &none, &Context::Eval).unwrap_err().to_string();
+    assert!(refused.contains("no classes"), "{refused}");
+    for spec in [DdpmSpec { null_class: true, ..small() }, DdpmSpec { classes: Some(0), ..small() }]
+    {
+        assert!(spec.config().unwrap_err().to_string().contains("class"));
     }
 }

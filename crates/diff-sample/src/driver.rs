@@ -1,4 +1,4 @@
-use crate::{Error, ImageSink, Predict, Result, SamplerSpec};
+use crate::{Error, Guidance, ImageSink, Labels, Predict, Result, SamplerSpec};
 use candle_core::{DType, Device, Tensor};
 use diff_core::{
     Schedule,
@@ -17,8 +17,10 @@ pub struct Request {
     pub seed: u64,
     /// C, H, W.
     pub shape: [usize; 3],
-    /// Class of every sample, for class-conditional networks.
-    pub class: Option<u32>,
+    /// Class of every sample, for networks that know classes.
+    pub labels: Labels,
+    /// How strongly they are led towards it.
+    pub guidance: Guidance,
     /// f32, or f64 for oracles.
     pub dtype: DType,
     /// Where to compute.
@@ -45,7 +47,7 @@ pub struct Outcome {
     pub images: usize,
     /// Network calls, over all batches.
     pub network_calls: usize,
-    /// Network evaluations summed over samples.
+    /// Network evaluations summed over samples: two a call where guidance asks about the null label.
     pub evaluations: usize,
 }
 
@@ -66,16 +68,16 @@ pub fn generate(
     request.check()?;
     let mut outcome = Outcome::default();
     for indices in request.indices.chunks(request.batch) {
-        let class = request.class.map(|c| vec![c; indices.len()]);
-        let condition = Condition { class, image: None };
-        let mut predict = Predict::new(denoiser, schedule, &condition, request.seed, indices);
+        let condition = Condition { class: request.labels.of(indices, request.seed), image: None };
+        let mut predict = Predict::new(denoiser, schedule, &condition, request.seed, indices)
+            .guided(request.guidance);
         let x = sample(schedule, spec, request, &mut predict, indices, &mut |fraction| {
             progress(outcome.images as f64 + fraction * indices.len() as f64)
         })?;
         sink.write(indices, &x)?;
         outcome.images += indices.len();
         outcome.network_calls += predict.calls();
-        outcome.evaluations += predict.calls() * indices.len();
+        outcome.evaluations += predict.evaluations();
     }
     sink.finish()?;
     Ok(outcome)

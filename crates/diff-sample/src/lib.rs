@@ -6,10 +6,14 @@
 
 mod driver;
 mod error;
+mod guidance;
+mod labels;
 pub mod samplers;
 pub mod sinks;
 
 pub use driver::{Outcome, Request, generate};
 pub use error::{Error, Result};
+pub use guidance::Guidance;
+pub use labels::Labels;
 pub use samplers::{Clip, Plan, Predict, Sampler, SamplerSpec};
 pub use sinks::ImageSink;

@@ -8,7 +8,9 @@ use diff_core::{
     rng::{Address, Purpose},
 };
 use diff_models::{Component, GaussianMixture};
-use diff_sample::{Clip, ImageSink, Outcome, Request, Result, SamplerSpec, generate};
+use diff_sample::{
+    Clip, Guidance, ImageSink, Labels, Outcome, Request, Result, SamplerSpec, generate,
+};
 
 const MEAN: [f64; 2] = [0.4, -0.9];
 const VARIANCE: [f64; 2] = [0.09, 0.01];
@@ -57,7 +59,8 @@ fn request(n: u64, batch: usize) -> Request {
         batch,
         seed: 11,
         shape: [1, 1, 2],
-        class: None,
+        labels: Labels::Unsaid,
+        guidance: Guidance::default(),
         dtype: DType::F64,
         device: Device::Cpu,
     }

@@ -7,6 +7,7 @@ pub use network::NetworkConfig;
 use crate::{
     Result,
     data::DataConfig,
+    draws::{DropBy, LabelDrop},
     objective::ObjectiveConfig,
     optim::{Decay, Decays, EmaStart, OptimiserConfig, Rate},
 };
@@ -68,6 +69,11 @@ pub struct TrainConfig {
     pub ema_start: EmaStart,
     /// Draw time steps in mirror pairs.
     pub antithetic: bool,
+    /// Probability in [0, 1) that the null label takes the place of a picture's class; guidance needs
+    /// some, 0.1 say.
+    pub label_drop: f64,
+    /// What that is drawn for: every `sample`, or the `batch` as a whole.
+    pub label_drop_by: DropBy,
     /// Steps between lines of the log, at least 1; a line holds means over its steps.
     pub log_every: usize,
     /// What turns gradients into steps.
@@ -87,6 +93,8 @@ impl Default for TrainConfig {
             ema: Decays(vec![0.9999]),
             ema_start: EmaStart::Initial,
             antithetic: true,
+            label_drop: 0.0,
+            label_drop_by: DropBy::Sample,
             log_every: 100,
             optimiser: OptimiserConfig::default(),
         }
@@ -111,8 +119,18 @@ impl TrainConfig {
         }
         number("train.lr", self.lr, true)?;
         number("train.clip", self.clip, false)?;
+        if !(0.0..1.0).contains(&self.label_drop) {
+            let expected = "a probability, at least 0 and below 1";
+            let name = "train.label_drop";
+            return Err(diff_core::Error::argument(name, self.label_drop, expected).into());
+        }
         self.ema.check()?;
         self.optimiser.check()
+    }
+
+    /// How often labels are dropped.
+    pub fn label_drop(&self) -> LabelDrop {
+        LabelDrop { probability: self.label_drop, by: self.label_drop_by }
     }
 
     /// The learning rate of every step.
@@ -237,6 +255,13 @@ impl RunConfig {
         if classifier != matches!(self.objective, ObjectiveConfig::Classifier(_)) {
             let fitting = if classifier { "classifier" } else { ObjectiveConfig::DENOISING };
             return refuse("objective.kind", &self.objective.kind(), fitting);
+        }
+        let knows_none = self.network.classes().is_some_and(|classes| classes.knows_none());
+        if self.train.label_drop > 0.0 && !knows_none {
+            let expected = "0, or network.null_class = true for a network with classes: labels \
+                            that are dropped need a null label in their place";
+            let dropped = self.train.label_drop;
+            return Err(diff_core::Error::argument("train.label_drop", dropped, expected).into());
         }
         if classifier && self.preview.every > 0 {
             return refuse("preview.every", &self.preview.every, "0 (no previews)");

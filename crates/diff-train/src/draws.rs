@@ -3,7 +3,8 @@
 use crate::{Error, Result};
 use candle_core::Tensor;
 use diff_core::rng::{Address, Purpose};
-use diff_models::{Context, noise::normals};
+use diff_models::{Context, Label, noise::normals};
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// Where an objective gets its time steps and noise from.
@@ -23,6 +24,9 @@ pub trait Draws {
     /// Noise shaped like `x0`, the rows at hand, for place `window` of a window of time steps.
     fn noise(&self, x0: &Tensor, window: usize) -> Result<Tensor>;
 
+    /// The labels of the rows at hand as the network is told them: some may be dropped.
+    fn labels(&self, labels: &[u32]) -> Vec<Label>;
+
     /// How the network runs on `k` consecutive rows a picture.
     fn context(&self, k: usize) -> Context;
 }
@@ -41,8 +45,31 @@ pub struct StepDraws {
     pub part: Range<usize>,
     /// Pair every time t with its mirror image (low + high - t), as ermongroup/ddim does.
     pub antithetic: bool,
-    /// Whether to train, or to measure: other draws than any training step's, and no dropout.
+    /// How often labels are dropped.
+    pub label_drop: LabelDrop,
+    /// Whether to train, or to measure: other draws than any training step's, no
+    /// dropout, and every label told.
     pub mode: Mode,
+}
+
+/// How often the network is told the null label instead of a picture's class, so that it can be guided.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LabelDrop {
+    /// In [0, 1).
+    pub probability: f64,
+    /// What is drawn for.
+    pub by: DropBy,
+}
+
+/// What the dropping of labels is drawn for. Papers and the study's released code differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DropBy {
+    /// Every picture.
+    #[default]
+    Sample,
+    /// All pictures of a step together (the study's code).
+    Batch,
 }
 
 /// What draws are for.
@@ -98,6 +125,23 @@ impl Draws for StepDraws {
         Ok(normals(&rows, &x0.dims()[1..], x0.dtype(), x0.device())?)
     }
 
+    fn labels(&self, labels: &[u32]) -> Vec<Label> {
+        let LabelDrop { probability, by } = self.label_drop;
+        if probability == 0.0 || self.mode == Mode::Measure {
+            return labels.iter().copied().map(Some).collect();
+        }
+        let kept = |row: usize| {
+            let address = match by {
+                DropBy::Sample => self.at(Purpose::Label, 0).index(row as u64),
+                DropBy::Batch => self.at(Purpose::Label, 0),
+            };
+            let mut draw = [0f32];
+            address.fill_uniform(&mut draw);
+            f64::from(draw[0]) >= probability
+        };
+        self.part.clone().zip(labels).map(|(row, label)| kept(row).then_some(*label)).collect()
+    }
+
     fn context(&self, k: usize) -> Context {
         match self.mode {
             Mode::Train => {
@@ -144,6 +188,10 @@ impl Draws for GivenDraws {
         Ok(self.noise.get(window)?)
     }
 
+    fn labels(&self, labels: &[u32]) -> Vec<Label> {
+        labels.iter().copied().map(Some).collect()
+    }
+
     fn context(&self, _k: usize) -> Context {
         Context::Eval
     }
@@ -159,8 +207,15 @@ mod tests {
     use candle_core::{DType, Device};
 
     fn draws(antithetic: bool, step_rows: usize) -> StepDraws {
-        let mode = Mode::Train;
-        StepDraws { seed: 1, step: 3, step_rows, part: 0..step_rows, antithetic, mode }
+        StepDraws {
+            seed: 1,
+            step: 3,
+            step_rows,
+            part: 0..step_rows,
+            antithetic,
+            label_drop: LabelDrop::default(),
+            mode: Mode::Train,
+        }
     }
 
     #[test]
@@ -210,5 +265,34 @@ mod tests {
         assert_ne!(noise(&train, 0), noise(&measure, 0));
         assert!(matches!(measure.context(1), Context::Eval));
         assert!(matches!(train.context(1), Context::Train { .. }));
+    }
+
+    #[test]
+    fn labels_are_dropped_as_often_as_asked_by_picture_or_by_step() {
+        let labels: Vec<u32> = (0..1000).map(|i| i % 7).collect();
+        let told = |step: u32, by: DropBy, part: Range<usize>| {
+            let label_drop = LabelDrop { probability: 0.1, by };
+            let draws = StepDraws { step, label_drop, part: part.clone(), ..draws(true, 1000) };
+            draws.labels(&labels[part])
+        };
+        let dropped = |told: &[Label]| told.iter().filter(|label| label.is_none()).count();
+        let first = told(0, DropBy::Sample, 0..1000);
+        let kept = first.iter().zip(&labels).all(|(told, label)| told.is_none_or(|t| t == *label));
+        assert!(kept && (70..130).contains(&dropped(&first)), "{}", dropped(&first));
+        assert_ne!(first, told(1, DropBy::Sample, 0..1000));
+        // A part of a step is told what the whole step is.
+        assert_eq!(first[300..310], told(0, DropBy::Sample, 300..310));
+        let steps: Vec<usize> =
+            (0..400).map(|step| dropped(&told(step, DropBy::Batch, 0..9))).collect();
+        assert!(steps.iter().all(|count| [0, 9].contains(count)));
+        let whole = steps.iter().filter(|count| **count == 9).count();
+        assert!((20..65).contains(&whole), "{whole}");
+    }
+
+    #[test]
+    fn measurements_are_told_every_label() {
+        let label_drop = LabelDrop { probability: 0.9, by: DropBy::Sample };
+        let measure = StepDraws { label_drop, mode: Mode::Measure, ..draws(true, 9) };
+        assert_eq!(measure.labels(&[4; 9]), [Some(4); 9]);
     }
 }

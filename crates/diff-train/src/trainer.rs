@@ -113,6 +113,7 @@ impl<M: ?Sized + Send> Trainer<M> {
                 step_rows: rows,
                 part: part.clone(),
                 antithetic: self.config.antithetic,
+                label_drop: self.config.label_drop(),
                 mode: Mode::Train,
             };
             let loss = self.objective.loss(&self.model, &narrow(batch, &part)?, &draws)?;

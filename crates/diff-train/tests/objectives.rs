@@ -11,7 +11,7 @@ use diff_core::{
 use diff_models::{Condition, Context, Denoiser, Prediction, noise::normals};
 use diff_train::{
     data::Batch,
-    draws::{Draws, GivenDraws, Mode, StepDraws},
+    draws::{Draws, GivenDraws, LabelDrop, Mode, StepDraws},
     objective::{NoiseMode, Objective, ObjectiveConfig, SaConfig, SequenceAware, Window},
 };
 
@@ -171,7 +171,9 @@ fn the_losses_of_the_parts_of_a_step_add_up_to_its_loss() {
             let x0 = x0.narrow(0, part.start, part.len()).unwrap();
             let indices = (0..part.len() as u64).collect();
             let step_rows = rows as usize;
-            let draws = StepDraws { seed: 2, step: 5, step_rows, part, antithetic: true, mode };
+            let label_drop = LabelDrop::default();
+            let (seed, step, antithetic) = (2, 5, true);
+            let draws = StepDraws { seed, step, step_rows, part, antithetic, label_drop, mode };
             let batch = Batch { x0, labels: None, indices };
             let loss = objective.loss(&toy(0.3), &batch, &draws).unwrap();
             let parts = loss.parts.iter().map(|(_, part)| part.to_scalar::<f64>().unwrap());

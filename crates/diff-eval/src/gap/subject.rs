@@ -27,6 +27,7 @@ impl Subject<'_> {
         numbers: Range<u64>,
     ) -> Result<Condition> {
         let class = self.labelled.then(|| pictures.labels(numbers)).transpose()?;
+        let class = class.map(|labels| labels.into_iter().map(Some).collect());
         Ok(Condition { class, image: None })
     }
 

@@ -13,7 +13,9 @@ use crate::{Error, Judge, Result, Settings, pictures::Pictures};
 use candle_core::{DType, Device, Tensor};
 use diff_core::config;
 use diff_models::{checkpoint::Checkpoint, digest::sha256, pictures as bytes};
-use diff_sample::{ImageSink, Request, SamplerSpec, generate, sinks::Untransformed};
+use diff_sample::{
+    Guidance, ImageSink, Labels, Request, SamplerSpec, generate, sinks::Untransformed,
+};
 use diff_train::config::RunConfig;
 use record::Record;
 use serde::Serialize;
@@ -223,7 +225,8 @@ fn sample(
         batch: trial.batch,
         seed: trial.seed,
         shape: checkpoint.image_shape()?,
-        class: None,
+        labels: checkpoint.classes().map_or(Labels::Unsaid, Labels::all),
+        guidance: Guidance::default(),
         dtype: DType::F32,
         device: trial.device.clone(),
     };

@@ -24,7 +24,7 @@ pub use summary::{Summary, TensorSummary};
 
 use crate::{
     error::{Error, Result},
-    nets::{Architecture, NetworkDenoiser, unet::UnetConfig},
+    nets::{Architecture, Classes, NetworkDenoiser, unet::UnetConfig},
     params::{ParamBuilder, Params},
     pictures::Transform,
 };
@@ -225,8 +225,8 @@ impl Checkpoint {
         })
     }
 
-    /// Class labels its network takes, if it is conditioned on them.
-    pub fn classes(&self) -> Option<usize> {
+    /// The classes its network knows, if it is conditioned on them.
+    pub fn classes(&self) -> Option<Classes> {
         self.denoiser.architecture().config().classes()
     }
 

@@ -1,6 +1,7 @@
 //! The families of denoising networks: one line each.
 
 use super::{
+    Classes,
     adm::AdmConfig,
     dddm::DddmConfig,
     heads::HeadsConfig,
@@ -46,8 +47,8 @@ pub trait Config: Debug {
     /// C, H, W of the pictures it is made for, where it says.
     fn image_shape(&self) -> Option<[usize; 3]>;
 
-    /// Class labels it takes, if it is conditioned on them.
-    fn classes(&self) -> Option<usize>;
+    /// The classes it knows, if it is conditioned on them.
+    fn classes(&self) -> Option<Classes>;
 
     /// Whether it is given an image besides, of the same shape.
     fn takes_image(&self) -> bool {

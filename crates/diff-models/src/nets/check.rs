@@ -1,5 +1,6 @@
 //! Whether what a network is given fits it.
 
+use super::Classes;
 use crate::{
     Condition,
     error::{Error, Result},
@@ -36,12 +37,12 @@ pub(super) fn input(
     Ok(())
 }
 
-/// The class labels, where the network takes them: one of `classes` for each of `batch` rows.
+/// The rows of the table of classes, where the network takes labels: one for each of `batch` rows.
 pub(super) fn labels(
     batch: usize,
     condition: &Condition,
-    classes: Option<usize>,
-) -> Result<Option<&[u32]>> {
+    classes: Option<Classes>,
+) -> Result<Option<Vec<u32>>> {
     let (classes, labels) = match (classes, &condition.class) {
         (None, None) => return Ok(None),
         (None, Some(_)) => {
@@ -58,10 +59,7 @@ pub(super) fn labels(
             labels.len()
         )));
     }
-    match labels.iter().find(|label| **label as usize >= classes) {
-        Some(label) => Err(Error::Input(format!("class label {label}: expected 0..{classes}"))),
-        None => Ok(Some(labels)),
-    }
+    labels.iter().map(|label| classes.row(*label)).collect::<Result<_>>().map(Some)
 }
 
 /// That there is no conditioning image.

@@ -4,6 +4,7 @@ pub mod adm;
 mod architecture;
 mod catalogue;
 mod check;
+mod classes;
 mod classifier;
 pub mod dddm;
 pub mod features;
@@ -18,6 +19,7 @@ pub mod unet;
 
 pub use architecture::{Architecture, Config, Family};
 pub use catalogue::{Catalogue, Entry, Preset};
+pub use classes::Classes;
 pub use classifier::{Classifier, ClassifierSpec, Judgement};
 pub use layers::{Conv2d, ConvTranspose2x, Embedding, GroupNorm, LayerNorm, Linear};
 pub use network::{Network, NetworkDenoiser, PredictionType, SecondType};

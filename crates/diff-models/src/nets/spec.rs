@@ -1,7 +1,7 @@
 //! The DDPM U-Net in the paper's terms.
 
 use super::{
-    Config, Network,
+    Classes, Config, Network,
     unet::{SampleSize, UnetConfig},
 };
 use crate::{
@@ -35,8 +35,10 @@ pub struct DdpmSpec {
     pub dropout: f64,
     /// Groups of every group norm.
     pub norm_groups: usize,
-    /// Class labels, if the network is conditioned on them.
+    /// Classes, if the network is conditioned on them.
     pub classes: Option<usize>,
+    /// Whether it also knows a label for no class, which guidance needs.
+    pub null_class: bool,
 }
 
 impl Default for DdpmSpec {
@@ -52,6 +54,7 @@ impl Default for DdpmSpec {
             dropout: 0.1,
             norm_groups: 32,
             classes: None,
+            null_class: false,
         }
     }
 }
@@ -104,6 +107,16 @@ impl DdpmSpec {
                 return Err(Error::unsupported("attention_resolutions", resolution, supported));
             }
         }
+        if self.null_class && self.classes.is_none() {
+            return Err(Error::unsupported(
+                "null_class",
+                true,
+                "false, where there are no classes",
+            ));
+        }
+        if self.classes == Some(0) {
+            return Err(Error::unsupported("classes", 0, "at least 1"));
+        }
         let config = UnetConfig {
             sample_size: Some(SampleSize::Square(self.resolution)),
             in_channels: self.in_channels,
@@ -119,7 +132,8 @@ impl DdpmSpec {
             attention_head_dim: None,
             norm_num_groups: self.norm_groups,
             norm_eps: 1e-6,
-            num_class_embeds: self.classes,
+            num_class_embeds: self.classes().map(|classes| classes.rows()),
+            null_class: self.null_class,
             ..UnetConfig::default()
         };
         config.check()?;
@@ -153,8 +167,8 @@ impl Config for DdpmSpec {
         Some([self.in_channels, self.resolution, self.resolution])
     }
 
-    fn classes(&self) -> Option<usize> {
-        self.classes
+    fn classes(&self) -> Option<Classes> {
+        self.classes.map(|count| Classes::new(count, self.null_class))
     }
 
     fn to_json(&self) -> Value {

@@ -20,8 +20,12 @@ impl Grid {
     /// An empty sheet for about `count` pictures of shape [h, w, c], as near to a square as their
     /// number allows.
     pub fn new(count: usize, shape: [usize; 3]) -> Self {
-        let columns = (count.max(1) as f64).sqrt().ceil() as usize;
-        Grid { columns, shape, cells: Vec::new() }
+        Grid::with_columns((count.max(1) as f64).sqrt().ceil() as usize, shape)
+    }
+
+    /// An empty sheet for pictures of shape [h, w, c], `columns` (at least 1) to a row.
+    pub fn with_columns(columns: usize, shape: [usize; 3]) -> Self {
+        Grid { columns: columns.max(1), shape, cells: Vec::new() }
     }
 
     /// Puts a picture, row-major [h, w, c], in the next place.

@@ -78,7 +78,10 @@ impl Golden {
         assert_eq!(order, self.order, "{name}: parameter order");
         let x = wave(&self.shape, 0.11, 0.0);
         let image = self.image.then(|| wave(&self.shape, 0.11, 0.5));
-        let condition = Condition { class: self.labels.clone(), image };
+        let condition = Condition {
+            class: self.labels.clone().map(|labels| labels.into_iter().map(Some).collect()),
+            image,
+        };
         let out = forward(&x, &self.times, &condition, &Context::Eval).unwrap();
         let error = relative(&values(&out), &values(&self.tensors["out"]));
         println!("{name}: output {error:.2e}");
@@ -115,7 +118,10 @@ impl Golden {
 
     fn distance<N>(&self, network: &N, forward: Raw<N>, expected: &Tensor) -> f64 {
         let image = self.image.then(|| wave(&self.shape, 0.11, 0.5));
-        let condition = Condition { class: self.labels.clone(), image };
+        let condition = Condition {
+            class: self.labels.clone().map(|labels| labels.into_iter().map(Some).collect()),
+            image,
+        };
         let x = wave(&self.shape, 0.11, 0.0);
         let out = forward(network, &x, &self.times, &condition).unwrap();
         relative(&values(&out), &values(expected))

@@ -39,6 +39,7 @@ pub(crate) fn generate(args: &GenerateArgs) -> anyhow::Result<()> {
         "sampler": spec,
         "seed": args.sample.seed,
         "class": args.sample.class,
+        "guidance": request.guidance,
         "version": env!("CARGO_PKG_VERSION"),
     })
     .to_string();
@@ -46,7 +47,13 @@ pub(crate) fn generate(args: &GenerateArgs) -> anyhow::Result<()> {
     if args.grid == Some(0) {
         return Err(diff_core::Error::argument("grid", 0, "at least 1 picture").into());
     }
-    let form = Form { count: total, grid: args.grid, provenance: &provenance, raw: args.f32 };
+    let form = Form {
+        count: total,
+        grid: args.grid,
+        columns: request.labels.period().filter(|period| *period > 1),
+        provenance: &provenance,
+        raw: args.f32,
+    };
     let open = |path: &PathBuf| sinks::open(path, form);
     let sink = Tee(args.out.iter().map(open).collect::<Result<_, _>>()?);
     let mut sink = Untransformed { transform, sink };

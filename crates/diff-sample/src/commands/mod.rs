@@ -7,7 +7,7 @@ mod time;
 use candle_core::DType;
 use clap::{Args, Parser, Subcommand};
 use diff_models::{checkpoint::Checkpoint, device};
-use diff_sample::{Clip, Request, SamplerSpec};
+use diff_sample::{Clip, Guidance, Labels, Request, SamplerSpec};
 
 /// Samples from denoising networks.
 #[derive(Parser)]
@@ -74,9 +74,19 @@ struct SampleArgs {
     /// Seed of latents and step noise.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Class of every sample, for class-conditional networks.
-    #[arg(long)]
-    class: Option<u32>,
+    /// Classes of the samples in turn, for networks that know classes: 3; 0,3,5; all; random; or none,
+    /// the null label [default: all].
+    #[arg(long, visible_alias = "classes", value_name = "CLASSES")]
+    class: Option<String>,
+    /// w of (1 + w) eps(class) - w eps(null): 0 for the class alone.
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true, value_name = "W")]
+    guidance: f64,
+    /// Guide only at paper times FIRST to LAST.
+    #[arg(long, value_delimiter = ',', num_args = 1, value_name = "FIRST,LAST")]
+    guidance_interval: Vec<usize>,
+    /// Share of the guided prediction that is brought back to the deviation of the unguided one.
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    guidance_rescale: f64,
     /// Where to compute: cpu, cuda or cuda:N.
     #[arg(long, default_value = "cpu")]
     device: String,
@@ -106,12 +116,27 @@ impl SampleArgs {
             batch: self.batch,
             seed: self.seed,
             shape: checkpoint.image_shape()?,
-            class: self.class,
+            labels: Labels::parse(self.class.as_deref(), checkpoint.classes())?,
+            guidance: self.guidance(&checkpoint)?,
             dtype: DType::F32,
             device,
         };
         request.check()?;
         Ok(Prepared { checkpoint, spec, request })
+    }
+
+    fn guidance(&self, checkpoint: &Checkpoint) -> anyhow::Result<Guidance> {
+        let interval = match self.guidance_interval.as_slice() {
+            [] => None,
+            [first, last] => Some([*first, *last]),
+            other => {
+                let given = format!("{} times", other.len());
+                return Err(diff_core::Error::argument("guidance-interval", given, "two").into());
+            }
+        };
+        let guidance = Guidance { weight: self.guidance, interval, rescale: self.guidance_rescale };
+        guidance.check(checkpoint.classes(), checkpoint.schedule.timesteps())?;
+        Ok(guidance)
     }
 
     fn indices(&self) -> anyhow::Result<Vec<u64>> {

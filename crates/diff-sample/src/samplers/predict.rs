@@ -1,10 +1,10 @@
-use crate::Result;
+use crate::{Guidance, Result};
 use candle_core::Tensor;
 use diff_core::{
     Schedule,
     rng::{Address, Purpose},
 };
-use diff_models::{Condition, Context, Denoiser, eps_to_x0, noise::normals, x0_to_eps};
+use diff_models::{Condition, Context, Denoiser, Prediction, eps_to_x0, noise::normals, x0_to_eps};
 use serde::{Deserialize, Serialize};
 
 /// What is done to the predicted clean image. Published numbers differ by it.
@@ -51,7 +51,9 @@ pub struct Predict<'a> {
     condition: &'a Condition,
     seed: u64,
     indices: &'a [u64],
+    guidance: Guidance,
     calls: usize,
+    evaluations: usize,
 }
 
 impl<'a> Predict<'a> {
@@ -63,14 +65,26 @@ impl<'a> Predict<'a> {
         seed: u64,
         indices: &'a [u64],
     ) -> Self {
-        Predict { denoiser, schedule, condition, seed, indices, calls: 0 }
+        Predict {
+            denoiser,
+            schedule,
+            condition,
+            seed,
+            indices,
+            guidance: Guidance::default(),
+            calls: 0,
+            evaluations: 0,
+        }
+    }
+
+    /// The same, guided.
+    pub fn guided(self, guidance: Guidance) -> Self {
+        Predict { guidance, ..self }
     }
 
     /// Calls the network at paper time `t` and reads its answer under `clip`.
     pub fn estimate(&mut self, x: &Tensor, t: usize, clip: Clip) -> Result<Estimate> {
-        self.calls += 1;
-        let times = vec![t as f64; self.indices.len()];
-        let prediction = self.denoiser.forward(x, &times, self.condition, &Context::Eval)?;
+        let prediction = self.prediction(x, t)?;
         let alpha_bar = [self.schedule.alpha_bar(t)];
         let eps = prediction.eps(x, &alpha_bar)?;
         let x0 = match &prediction.mean {
@@ -88,6 +102,30 @@ impl<'a> Predict<'a> {
         })
     }
 
+    /// What the network says, led by guidance; class and null label go through it as one batch.
+    fn prediction(&mut self, x: &Tensor, t: usize) -> Result<Prediction> {
+        let rows = self.indices.len();
+        let mut ask = |x: &Tensor, condition: &Condition| -> Result<Prediction> {
+            let times = vec![t as f64; x.dim(0)?];
+            self.calls += 1;
+            self.evaluations += times.len();
+            Ok(self.denoiser.forward(x, &times, condition, &Context::Eval)?)
+        };
+        if !self.guidance.applies(t) {
+            return ask(x, self.condition);
+        }
+        let Some(class) = &self.condition.class else {
+            let expected = "0, as no classes are asked for";
+            let weight = self.guidance.weight;
+            return Err(diff_core::Error::argument("guidance", weight, expected).into());
+        };
+        let image = self.condition.image.as_ref();
+        let image = image.map(|image| Tensor::cat(&[image, image], 0)).transpose()?;
+        let class = class.iter().copied().chain(vec![None; rows]).collect();
+        let both = ask(&Tensor::cat(&[x, x], 0)?, &Condition { class: Some(class), image })?;
+        self.guidance.combine(&both.rows(0, rows)?, &both.rows(rows, rows)?)
+    }
+
     /// Fresh standard normal noise shaped like `x`, for step number `step` of the plan.
     pub fn noise(&self, x: &Tensor, step: usize) -> Result<Tensor> {
         let address = Address::new(self.seed, Purpose::StepNoise).step(step as u32);
@@ -98,5 +136,10 @@ impl<'a> Predict<'a> {
     /// Network calls so far (each serves the whole batch).
     pub fn calls(&self) -> usize {
         self.calls
+    }
+
+    /// Pictures that the network was called on so far, over all calls.
+    pub fn evaluations(&self) -> usize {
+        self.evaluations
     }
 }

@@ -10,14 +10,16 @@ pub struct GridSink {
     provenance: String,
     count: usize,
     shown: usize,
+    columns: Option<usize>,
     grid: Grid,
 }
 
 impl GridSink {
-    /// A grid at `path` of the first `count` samples; those after them leave no trace in it.
-    pub fn new(path: &Path, count: usize, provenance: &str) -> Self {
+    /// A grid at `path` of the first `count` samples, `columns` to a row if that is said; those after
+    /// them leave no trace in it.
+    pub fn new(path: &Path, count: usize, columns: Option<usize>, provenance: &str) -> Self {
         let (grid, provenance) = (Grid::new(count, [0; 3]), provenance.to_string());
-        GridSink { path: path.to_path_buf(), provenance, count, shown: 0, grid }
+        GridSink { path: path.to_path_buf(), provenance, count, shown: 0, columns, grid }
     }
 }
 
@@ -30,7 +32,10 @@ impl ImageSink for GridSink {
         let pictures = Pictures::from_tensor(&x.narrow(0, 0, room)?)?;
         let [_, h, w, c] = pictures.shape;
         if self.shown == 0 {
-            self.grid = Grid::new(self.count, [h, w, c]);
+            self.grid = match self.columns {
+                Some(columns) => Grid::with_columns(columns, [h, w, c]),
+                None => Grid::new(self.count, [h, w, c]),
+            };
         }
         (0..room).for_each(|i| self.grid.push(pictures.picture(i)));
         self.shown += room;

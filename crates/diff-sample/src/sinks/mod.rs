@@ -29,6 +29,8 @@ pub struct Form<'a> {
     pub count: usize,
     /// The first so many are shown on a grid; all of them where there is no number.
     pub grid: Option<usize>,
+    /// Pictures in a row of a grid; about as many as rows where there is no number.
+    pub columns: Option<usize>,
     /// Text that is stored with the pictures.
     pub provenance: &'a str,
     /// Adds unquantised values (`.npz` only).
@@ -58,7 +60,8 @@ pub fn open(path: &Path, form: Form) -> Result<Box<dyn ImageSink>> {
         Some("npz") => Box::new(NpzSink::create(path, count, provenance, raw)?),
         Some("png") => {
             refuse_raw()?;
-            Box::new(GridSink::new(path, form.grid.unwrap_or(count).min(count), provenance))
+            let shown = form.grid.unwrap_or(count).min(count);
+            Box::new(GridSink::new(path, shown, form.columns, provenance))
         }
         _ => {
             refuse_raw()?;

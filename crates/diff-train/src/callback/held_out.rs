@@ -3,7 +3,7 @@ use crate::{
     Result,
     config::RunConfig,
     data::{self, Augment, Batch, DataConfig, Loader, Split},
-    draws::{Mode, StepDraws},
+    draws::{LabelDrop, Mode, StepDraws},
     log::{HeldOutLine, Line},
     objective::scalar,
     run::fits,
@@ -66,6 +66,7 @@ impl<S: Kind> HeldOut<S> {
                 step_rows: self.pictures,
                 part: first..first + rows,
                 antithetic: true,
+                label_drop: LabelDrop::default(),
                 mode: Mode::Measure,
             };
             let loss = self.objective.loss(model, batch, &draws)?;

@@ -51,7 +51,8 @@ impl Previews {
         let count = config.preview.num;
         let latent = Address::new(config.seed, Purpose::Latent);
         let rows: Vec<_> = (0..count as u64).map(|i| latent.index(i)).collect();
-        let class = config.network.classes().map(|n| (0..count).map(|i| (i % n) as u32).collect());
+        let class = config.network.classes();
+        let class = class.map(|c| (0..count).map(|i| Some((i % c.count) as u32)).collect());
         Ok(Previews {
             every: config.preview.every,
             folder: out.join("previews"),

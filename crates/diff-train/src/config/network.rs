@@ -2,7 +2,7 @@
 
 use crate::Result;
 use diff_core::Error;
-use diff_models::nets::{Architecture, ClassifierSpec};
+use diff_models::nets::{Architecture, Classes, ClassifierSpec};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
 
@@ -112,11 +112,11 @@ impl NetworkConfig {
         }
     }
 
-    /// The classes it takes or tells apart.
-    pub fn classes(&self) -> Option<usize> {
+    /// The classes it knows or tells apart.
+    pub fn classes(&self) -> Option<Classes> {
         match self {
             NetworkConfig::Denoiser(architecture) => architecture.config().classes(),
-            NetworkConfig::Classifier(spec) => Some(spec.classes),
+            NetworkConfig::Classifier(spec) => Some(Classes::new(spec.classes, false)),
         }
     }
 }
@@ -148,7 +148,7 @@ mod tests {
     fn shapes_and_classes_are_those_of_the_kind() {
         let classifier = NetworkConfig::Classifier(ClassifierSpec::new(8, 1, 10));
         assert_eq!(
-            (classifier.image_shape().unwrap(), classifier.classes()),
+            (classifier.image_shape().unwrap(), classifier.classes().map(|c| c.count)),
             ([1, 8, 8], Some(10))
         );
         assert!(classifier.denoiser().is_err() && NetworkConfig::default().classifier().is_err());

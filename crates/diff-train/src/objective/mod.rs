@@ -158,6 +158,11 @@ fn step_times(draws: &dyn Draws, rows: usize, low: i64, high: i64) -> Result<Vec
     Ok(times)
 }
 
+/// What the network is told of the rows at hand.
+fn condition(batch: &Batch, draws: &dyn Draws) -> Condition {
+    Condition { class: batch.labels.as_ref().map(|labels| draws.labels(labels)), image: None }
+}
+
 /// Squares summed over C, H, W: `[B]`.
 fn squares(x: &Tensor) -> Result<Tensor> {
     Ok(x.sqr()?.flatten_from(1)?.sum(1)?)

@@ -1,13 +1,13 @@
 //! The sequence-aware objective L_simple + lambda L_sa (SA-DPM, section 3.2 and algorithm 3).
 
-use super::{Loss, Objective, Rows, argument, residual, squares, step_times};
+use super::{Loss, Objective, Rows, argument, condition, residual, squares, step_times};
 use crate::{Result, data::Batch, draws::Draws};
 use candle_core::Tensor;
 use diff_core::{
     Schedule,
     gap::{TauMode, step_weights},
 };
-use diff_models::{Condition, Denoiser};
+use diff_models::{Condition, Denoiser, Label};
 use serde::{Deserialize, Serialize};
 
 /// The options of [`SequenceAware`].
@@ -159,8 +159,9 @@ impl SequenceAware {
         let usable: Vec<i64> = times.iter().map(|t| (*t).min(top)).collect();
         let eps = Tensor::stack(&noise, 1)?;
         let x0 = batch.x0.unsqueeze(1)?.broadcast_as(eps.shape())?.flatten(0, 1)?;
-        let class = batch.labels.as_ref().map(|labels| repeat_each(labels, k));
-        let condition = Condition { class, image: None };
+        let told = condition(batch, draws);
+        let class = told.class.map(|labels| repeat_each(&labels, k));
+        let condition = Condition { class, ..told };
         let rows =
             Rows { x0: &x0, eps: &eps.flatten(0, 1)?, times: &usable, condition: &condition };
         let r = residual(model, &self.schedule, rows, &draws.context(k))?;
@@ -185,7 +186,7 @@ impl SequenceAware {
     }
 }
 
-fn repeat_each(labels: &[u32], k: usize) -> Vec<u32> {
+fn repeat_each(labels: &[Label], k: usize) -> Vec<Label> {
     labels.iter().flat_map(|label| std::iter::repeat_n(*label, k)).collect()
 }
 

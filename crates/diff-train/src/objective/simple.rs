@@ -1,7 +1,7 @@
-use super::{Loss, Objective, Rows, residual, squares, step_times};
+use super::{Loss, Objective, Rows, condition, residual, squares, step_times};
 use crate::{Result, data::Batch, draws::Draws};
 use diff_core::Schedule;
-use diff_models::{Condition, Denoiser};
+use diff_models::Denoiser;
 use serde::{Deserialize, Serialize};
 
 /// [`Simple`] has no options.
@@ -30,7 +30,7 @@ impl Objective for Simple {
         let step = step_times(draws, x0.dim(0)?, 1, self.schedule.timesteps() as i64)?;
         let times = step[draws.part()].to_vec();
         let eps = draws.noise(x0, 0)?;
-        let condition = Condition { class: batch.labels.clone(), image: None };
+        let condition = condition(batch, draws);
         let rows = Rows { x0, eps: &eps, times: &times, condition: &condition };
         let r = residual(model, &self.schedule, rows, &draws.context(1))?;
         let simple = (squares(&r)?.sum_all()? * (1.0 / step.len() as f64))?;

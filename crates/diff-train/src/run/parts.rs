@@ -71,9 +71,8 @@ pub(crate) fn fits(config: &RunConfig, data: &Dataset) -> Result<bool> {
         let given = format!("[C, H, W] = {shape:?}");
         return Err(diff_core::Error::argument("network input", given, expected).into());
     }
-    if classes.is_some_and(|c| c < data.classes()) {
+    if let Some(given) = classes.map(|c| c.count).filter(|count| *count < data.classes()) {
         let expected = format!("at least {} for data set {}", data.classes(), data.name());
-        let given = classes.unwrap_or_default();
         return Err(diff_core::Error::argument("network.classes", given, expected).into());
     }
     let judged = matches!(config.objective, ObjectiveConfig::Classifier(_));

@@ -6,7 +6,7 @@ use crate::{
     Result, StepReport,
     config::{NetworkConfig, RunConfig},
     data::{self, Loader},
-    draws::{Draws as _, GivenDraws, Mode, StepDraws},
+    draws::{Draws as _, GivenDraws, LabelDrop, Mode, StepDraws},
     measure::Inputs,
     subject::Kind,
 };
@@ -46,8 +46,15 @@ pub fn first_inputs(config: &RunConfig, device: &Device) -> Result<Inputs> {
     let (seed, rows) = (config.seed, config.train.batch);
     let batch = Loader::new(data, config.data.augment(), seed, rows, labelled)?.batch(0, device)?;
     let antithetic = config.train.antithetic;
-    let (part, mode) = (0..rows, Mode::Train);
-    let draws = StepDraws { seed, step: 0, step_rows: rows, part, antithetic, mode };
+    let draws = StepDraws {
+        seed,
+        step: 0,
+        step_rows: rows,
+        part: 0..rows,
+        antithetic,
+        label_drop: LabelDrop::default(),
+        mode: Mode::Train,
+    };
     let times = draws.times(1, Schedule::new(&config.schedule)?.timesteps() as i64)?;
     let noise = draws.noise(&batch.x0, 0)?.unsqueeze(0)?;
     Ok(Inputs::new(batch, GivenDraws { times, noise }))

@@ -8,6 +8,7 @@ use crate::{
     Context,
     error::Result,
     nets::{
+        Config,
         layers::{Conv2d, Embedding, GroupNorm, Linear},
         network::Features,
         resampling::Resampling,
@@ -77,9 +78,9 @@ impl Body {
         let time = builder.under("time_embed", |b| {
             Ok([Linear::new(b, "0", (first, width))?, Linear::new(b, "2", (width, width))?])
         })?;
-        let classes = match config.num_classes {
+        let classes = match config.classes() {
             None => None,
-            Some(rows) => Some(Embedding::new(builder, "label_emb", rows, width)?),
+            Some(classes) => Some(Embedding::new(builder, "label_emb", classes.rows(), width)?),
         };
         let (down, mut skips) = builder.under("input_blocks", |b| plan.way_down(b, ends.0))?;
         let width = config.width(config.channel_mult.len() - 1);

@@ -3,7 +3,7 @@
 use super::Adm;
 use crate::{
     error::{Error, Result},
-    nets::{Config, Network, SecondType},
+    nets::{Classes, Config, Network, SecondType},
     params::ParamBuilder,
 };
 use serde::{Deserialize, Serialize};
@@ -52,8 +52,11 @@ pub struct AdmConfig {
     pub conv_resample: bool,
     /// Probability of dropping an activation inside residual blocks, while training.
     pub dropout: f64,
-    /// Class labels, if the network is conditioned on them.
+    /// Classes, if the network is conditioned on them.
     pub num_classes: Option<usize>,
+    /// Whether it also knows a label for no class, which guidance needs; ours.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub null_class: bool,
 }
 
 impl Default for AdmConfig {
@@ -75,6 +78,7 @@ impl Default for AdmConfig {
             conv_resample: true,
             dropout: 0.0,
             num_classes: None,
+            null_class: false,
         }
     }
 }
@@ -200,6 +204,9 @@ impl AdmConfig {
         if let Some((name, _)) = counts.into_iter().find(|(_, value)| *value == 0) {
             return refuse(name, "0".into(), "at least 1".into());
         }
+        if self.null_class && self.num_classes.is_none() {
+            return refuse("null_class", "true".into(), "false, where there are no classes".into());
+        }
         if !(0.0..1.0).contains(&self.dropout) {
             return refuse("dropout", self.dropout.to_string(), "0 <= p < 1".into());
         }
@@ -268,8 +275,8 @@ impl Config for AdmConfig {
         Some([self.in_channels, self.image_size, self.image_size])
     }
 
-    fn classes(&self) -> Option<usize> {
-        self.num_classes
+    fn classes(&self) -> Option<Classes> {
+        self.num_classes.map(|count| Classes::new(count, self.null_class))
     }
 
     fn second(&self) -> SecondType {

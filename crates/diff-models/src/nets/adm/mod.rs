@@ -12,7 +12,7 @@ use crate::{
     Condition, Context,
     error::Result,
     nets::{
-        Architecture, Network, check,
+        Architecture, Config, Network, check,
         network::{Features, Trunk},
     },
     ops::{self, TimeEmbedding},
@@ -42,15 +42,15 @@ impl Adm {
     }
 
     /// What the layers take, checked: maps `[B, H, W, C]`, the waves of the time, labels.
-    fn given<'a>(
+    fn given(
         &self,
         x: &Tensor,
         network_time: &[f64],
-        condition: &'a Condition,
-    ) -> Result<(Tensor, Tensor, Option<&'a [u32]>)> {
+        condition: &Condition,
+    ) -> Result<(Tensor, Tensor, Option<Vec<u32>>)> {
         check::input(x, network_time, self.config.in_channels, self.config.factor())?;
         check::no_image(condition)?;
-        let labels = check::labels(network_time.len(), condition, self.config.num_classes)?;
+        let labels = check::labels(network_time.len(), condition, self.config.classes())?;
         let x = x.permute((0, 2, 3, 1))?.contiguous()?;
         let waves = waves(&self.config, network_time, &x)?;
         Ok((x, waves, labels))
@@ -66,7 +66,7 @@ impl Trunk for Adm {
         context: &Context,
     ) -> Result<Features> {
         let (x, waves, labels) = self.given(x, network_time, condition)?;
-        self.body.run(&x, &waves, labels, None, context)
+        self.body.run(&x, &waves, labels.as_deref(), None, context)
     }
 }
 
@@ -96,7 +96,7 @@ impl Network for Adm {
         context: &Context,
     ) -> Result<Tensor> {
         let (x, waves, labels) = self.given(x, network_time, condition)?;
-        let run = || Ok(self.body.run(&x, &waves, labels, None, context)?.out);
+        let run = || Ok(self.body.run(&x, &waves, labels.as_deref(), None, context)?.out);
         let out = ops::record(&[&x, &waves], run)?;
         Ok(out.permute((0, 3, 1, 2))?.contiguous()?)
     }

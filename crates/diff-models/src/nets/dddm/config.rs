@@ -3,7 +3,7 @@
 use super::Dddm;
 use crate::{
     error::{Error, Result},
-    nets::{Config, Network, PredictionType, adm::AdmConfig},
+    nets::{Classes, Config, Network, PredictionType, adm::AdmConfig},
     params::ParamBuilder,
 };
 use serde::{Deserialize, Serialize};
@@ -179,8 +179,8 @@ impl Config for DddmConfig {
         Some([self.in_channels, self.image_size, self.image_size])
     }
 
-    fn classes(&self) -> Option<usize> {
-        self.num_classes
+    fn classes(&self) -> Option<Classes> {
+        self.num_classes.map(|count| Classes::new(count, false))
     }
 
     fn takes_image(&self) -> bool {

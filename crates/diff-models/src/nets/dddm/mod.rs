@@ -9,7 +9,7 @@ use super::adm::{self, Attend, Body};
 use crate::{
     Condition, Context,
     error::Result,
-    nets::{Architecture, Network, check},
+    nets::{Architecture, Config, Network, check},
     ops,
     params::ParamBuilder,
 };
@@ -75,7 +75,7 @@ impl Network for Dddm {
     ) -> Result<Tensor> {
         let config = self.config.body();
         check::input(x, network_time, config.in_channels, config.factor())?;
-        let labels = check::labels(network_time.len(), condition, config.num_classes)?;
+        let labels = check::labels(network_time.len(), condition, config.classes())?;
         let (x, tokens) = match self.config.conditioning {
             Conditioning::CrossAttention => {
                 (x.clone(), Some(self.tokens(check::image(x, condition)?)?))
@@ -92,7 +92,8 @@ impl Network for Dddm {
         let waves = adm::waves(&config, network_time, &x)?;
         let inputs: Vec<&Tensor> =
             [Some(&x), Some(&waves), tokens.as_ref()].into_iter().flatten().collect();
-        let run = || Ok(self.body.run(&x, &waves, labels, tokens.as_ref(), context)?.out);
+        let run =
+            || Ok(self.body.run(&x, &waves, labels.as_deref(), tokens.as_ref(), context)?.out);
         let out = ops::record(&inputs, run)?;
         Ok(out.permute((0, 3, 1, 2))?.contiguous()?)
     }

@@ -4,7 +4,8 @@ use super::Heads;
 use crate::{
     error::{Error, Result},
     nets::{
-        Config, DdpmSpec, Network, PredictionType, SecondType, adm::AdmConfig, unet::UnetConfig,
+        Classes, Config, DdpmSpec, Network, PredictionType, SecondType, adm::AdmConfig,
+        unet::UnetConfig,
     },
     params::ParamBuilder,
 };
@@ -115,7 +116,7 @@ impl Config for HeadsConfig {
         self.trunk.config().image_shape()
     }
 
-    fn classes(&self) -> Option<usize> {
+    fn classes(&self) -> Option<Classes> {
         self.trunk.config().classes()
     }
 

@@ -3,7 +3,7 @@
 use super::Study;
 use crate::{
     error::{Error, Result},
-    nets::{Config, Network},
+    nets::{Classes, Config, Network},
     params::ParamBuilder,
 };
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,7 @@ pub struct StudyConfig {
     pub attention_levels: Vec<usize>,
     /// Probability of dropping an activation inside residual blocks, while training.
     pub dropout: f64,
-    /// Classes of the network with classes. Its labels are 1 to this many, and 0 for no class.
+    /// Classes of the network with classes. Row 0 of its table is for no class, the study's label 0.
     pub labels: Option<usize>,
     /// Rows of its table of times, which it learns: one per time step.
     pub timesteps: usize,
@@ -162,9 +162,8 @@ impl Config for StudyConfig {
         Some([self.in_channels, self.resolution, self.resolution])
     }
 
-    /// With the label 0.
-    fn classes(&self) -> Option<usize> {
-        self.labels.map(|labels| labels + 1)
+    fn classes(&self) -> Option<Classes> {
+        self.labels.map(Classes::after_null)
     }
 
     fn to_json(&self) -> Value {

@@ -9,7 +9,7 @@ use crate::{
     Condition, Context,
     error::Result,
     nets::{
-        Architecture, Network, check,
+        Architecture, Config, Network, check,
         layers::{Conv2d, Embedding, GroupNorm, Linear},
         times::Times,
     },
@@ -212,8 +212,7 @@ impl Network for Study {
         let config = &self.config;
         check::input(x, network_time, config.in_channels, config.factor())?;
         check::no_image(condition)?;
-        let classes = config.labels.map(|labels| labels + 1);
-        let labels = check::labels(network_time.len(), condition, classes)?;
+        let labels = check::labels(network_time.len(), condition, config.classes())?;
         let x = x.permute((0, 2, 3, 1))?.contiguous()?;
         let times = match self.table {
             Some(_) => Times::rows(network_time, config.timesteps)?,
@@ -224,7 +223,8 @@ impl Network for Study {
                 Times::Waves(side_by_side(&waves)?)
             }
         };
-        let out = ops::record(&times.beside(&x), || self.run(&x, &times, labels, context))?;
+        let out =
+            ops::record(&times.beside(&x), || self.run(&x, &times, labels.as_deref(), context))?;
         Ok(out.permute((0, 3, 1, 2))?.contiguous()?)
     }
 

@@ -3,7 +3,7 @@
 use super::Unet;
 use crate::{
     error::{Error, Result},
-    nets::{Config, Network},
+    nets::{Classes, Config, Network},
     params::ParamBuilder,
 };
 use serde::{Deserialize, Serialize};
@@ -42,6 +42,9 @@ pub struct UnetConfig {
     pub add_attention: bool,
     pub class_embed_type: Option<String>,
     pub num_class_embeds: Option<usize>,
+    /// Ours, which diffusers passes over: the last of `num_class_embeds` stands for no class.
+    #[serde(rename = "_null_class", skip_serializing_if = "std::ops::Not::not")]
+    pub null_class: bool,
     pub num_train_timesteps: Option<usize>,
     /// Whatever else a file holds; only names that start with `_` and empty values are accepted.
     #[serde(flatten, skip_serializing)]
@@ -104,6 +107,7 @@ impl Default for UnetConfig {
             add_attention: true,
             class_embed_type: None,
             num_class_embeds: None,
+            null_class: false,
             num_train_timesteps: None,
             other: BTreeMap::new(),
         }
@@ -214,6 +218,10 @@ impl UnetConfig {
                 return refuse(name, "0".into(), "at least 1");
             }
         }
+        if self.null_class && self.num_class_embeds.is_none_or(|rows| rows < 2) {
+            let value = self.num_class_embeds.map_or("null".into(), |n| n.to_string());
+            return refuse("num_class_embeds", value, "at least 2, for _null_class");
+        }
         if self.learnt_times() == Some(0) {
             let value = self.num_train_timesteps.map_or("null".into(), |n| n.to_string());
             let supported = "at least 1, for time_embedding_type = learned";
@@ -299,8 +307,9 @@ impl Config for UnetConfig {
         Some([self.in_channels, height, width])
     }
 
-    fn classes(&self) -> Option<usize> {
-        self.num_class_embeds
+    fn classes(&self) -> Option<Classes> {
+        let null = usize::from(self.null_class);
+        self.num_class_embeds.map(|rows| Classes::new(rows.saturating_sub(null), self.null_class))
     }
 
     fn to_json(&self) -> Value {

@@ -11,7 +11,7 @@ use crate::{
     Condition, Context,
     error::Result,
     nets::{
-        Architecture, Network, check,
+        Architecture, Config, Network, check,
         layers::{Conv2d, Embedding, GroupNorm, Linear},
         network::{Features, Trunk},
         times::Times,
@@ -104,7 +104,7 @@ impl Unet {
         let Given { x, times, labels } = given;
         let waves = times.start(self.table.as_ref())?;
         let mut time = self.time2.forward(&ops::silu(&self.time1.forward(&waves)?)?)?;
-        if let (Some(classes), Some(labels)) = (&self.classes, *labels) {
+        if let (Some(classes), Some(labels)) = (&self.classes, labels) {
             time = ops::add(&time, &classes.forward(labels)?)?;
         }
         let time = ops::silu(&time)?;
@@ -124,16 +124,11 @@ impl Unet {
     }
 
     /// What the layers take, checked.
-    fn given<'a>(
-        &self,
-        x: &Tensor,
-        network_time: &[f64],
-        condition: &'a Condition,
-    ) -> Result<Given<'a>> {
+    fn given(&self, x: &Tensor, network_time: &[f64], condition: &Condition) -> Result<Given> {
         let factor = 1 << (self.down.len() - 1);
         check::input(x, network_time, self.config.in_channels, factor)?;
         check::no_image(condition)?;
-        let labels = check::labels(network_time.len(), condition, self.config.num_class_embeds)?;
+        let labels = check::labels(network_time.len(), condition, self.config.classes())?;
         let x = match self.config.center_input_sample {
             true => ((x * 2.0)? - 1.0)?,
             false => x.clone(),
@@ -155,11 +150,11 @@ impl Unet {
 }
 
 /// What the layers take.
-struct Given<'a> {
+struct Given {
     /// `[B, H, W, C]`.
     x: Tensor,
     times: Times,
-    labels: Option<&'a [u32]>,
+    labels: Option<Vec<u32>>,
 }
 
 impl Trunk for Unet {
