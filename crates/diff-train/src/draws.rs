@@ -33,7 +33,7 @@ pub trait Draws {
 
 /// Draws of a training step: addressed by (seed, step, row), so that resuming, sharding and
 /// splitting a step change nothing.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct StepDraws {
     /// The run's seed.
     pub seed: u64,
@@ -213,8 +213,7 @@ mod tests {
             step_rows,
             part: 0..step_rows,
             antithetic,
-            label_drop: LabelDrop::default(),
-            mode: Mode::Train,
+            ..StepDraws::default()
         }
     }
 

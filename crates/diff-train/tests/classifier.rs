@@ -62,9 +62,9 @@ fn batch(part: Range<usize>) -> Batch {
 }
 
 fn share(classifier: &Classifier, label_smoothing: f64, part: Range<usize>) -> Result<Loss> {
-    let mode = Mode::Train;
+    let part_of = part.clone();
     let draws =
-        StepDraws { seed: 2, step: 5, step_rows: ROWS, part: part.clone(), antithetic: true, mode };
+        StepDraws { seed: 2, step: 5, step_rows: ROWS, part: part_of, ..StepDraws::default() };
     let mut objective = Classification::new(ClassifierConfig { label_smoothing })?;
     objective.loss(classifier, &batch(part), &draws)
 }
@@ -145,7 +145,7 @@ fn labels_that_do_not_fit_and_impossible_options_are_refused_by_name() {
     }
     let (classifier, _) = network(0.0);
     let mode = Mode::Measure;
-    let draws = StepDraws { seed: 2, step: 0, step_rows: 2, part: 0..2, antithetic: true, mode };
+    let draws = StepDraws { step_rows: 2, part: 0..2, mode, ..StepDraws::default() };
     for (labels, words) in [
         (None, ["labels = none", "objective.kind = classifier"]),
         (Some(vec![0]), ["labels = 1 values", "2, one per row"]),

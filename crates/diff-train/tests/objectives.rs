@@ -11,7 +11,7 @@ use diff_core::{
 use diff_models::{Condition, Context, Denoiser, Prediction, noise::normals};
 use diff_train::{
     data::Batch,
-    draws::{Draws, GivenDraws, LabelDrop, Mode, StepDraws},
+    draws::{Draws, GivenDraws, StepDraws},
     objective::{NoiseMode, Objective, ObjectiveConfig, SaConfig, SequenceAware, Window},
 };
 
@@ -167,13 +167,12 @@ fn the_losses_of_the_parts_of_a_step_add_up_to_its_loss() {
         let config = SaConfig { steps: 6, window, ..SaConfig::default() };
         let mut objective = SequenceAware::new(config, schedule()).unwrap();
         let mut share = |part: std::ops::Range<usize>| {
-            let mode = Mode::Train;
             let x0 = x0.narrow(0, part.start, part.len()).unwrap();
             let indices = (0..part.len() as u64).collect();
             let step_rows = rows as usize;
-            let label_drop = LabelDrop::default();
             let (seed, step, antithetic) = (2, 5, true);
-            let draws = StepDraws { seed, step, step_rows, part, antithetic, label_drop, mode };
+            let draws =
+                StepDraws { seed, step, step_rows, part, antithetic, ..StepDraws::default() };
             let batch = Batch { x0, labels: None, indices };
             let loss = objective.loss(&toy(0.3), &batch, &draws).unwrap();
             let parts = loss.parts.iter().map(|(_, part)| part.to_scalar::<f64>().unwrap());

@@ -4,7 +4,7 @@ use super::{run, trained};
 use std::{collections::HashMap, fs, path::Path};
 
 /// The command fails with `code`; stderr is one error that holds all `words`; stdout is empty.
-fn refuse(folder: &Path, line: &str, code: i32, words: &[&str]) {
+pub(super) fn refuse(folder: &Path, line: &str, code: i32, words: &[&str]) {
     let output = run(folder, line);
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{line}: {message}");

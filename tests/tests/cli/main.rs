@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod classes;
 mod classifier;
 mod disk;
 mod errors;

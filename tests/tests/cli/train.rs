@@ -18,9 +18,18 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-fn pixels(path: &Path) -> Vec<u8> {
-    let mut reader =
-        png::Decoder::new(BufReader::new(File::open(path).unwrap())).read_info().unwrap();
+fn png(path: &Path) -> png::Reader<BufReader<File>> {
+    png::Decoder::new(BufReader::new(File::open(path).unwrap())).read_info().unwrap()
+}
+
+/// Width and height of a PNG.
+pub(super) fn picture(path: &Path) -> (u32, u32) {
+    png(path).info().size()
+}
+
+/// The bytes of a PNG's pixels.
+pub(super) fn pixels(path: &Path) -> Vec<u8> {
+    let mut reader = png(path);
     let mut bytes = vec![0; reader.output_buffer_size().unwrap()];
     reader.next_frame(&mut bytes).unwrap();
     bytes

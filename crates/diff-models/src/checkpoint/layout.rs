@@ -73,7 +73,7 @@ pub(super) fn folders(path: &Path) -> Result<(PathBuf, PathBuf)> {
 }
 
 /// What a network's `config.json` calls it, and its other entries, those that start with `_` (versions
-/// of libraries) left out. A file that does not tell the class is diffusers' of old.
+/// of libraries) left out but for our own. A file that does not tell the class is diffusers' of old.
 pub(super) fn read_config(path: &Path) -> Result<(String, Value)> {
     let mut entries: Map<String, Value> = files::read_json(path)?;
     let class = match entries.get("_class_name") {
@@ -81,7 +81,7 @@ pub(super) fn read_config(path: &Path) -> Result<(String, Value)> {
         Some(Value::String(name)) => name.clone(),
         Some(other) => other.to_string(),
     };
-    entries.retain(|name, _| !name.starts_with('_'));
+    entries.retain(|name, _| !name.starts_with('_') || name == "_null_class");
     Ok((class, Value::Object(entries)))
 }
 

@@ -3,7 +3,7 @@
 use super::{faint, norm, relative, scatter, values, wave};
 use candle_core::{DType, Device, Shape, Tensor};
 use diff_models::{
-    Condition, Context,
+    Condition, Context, Label,
     params::{ParamBuilder, Params},
 };
 use safetensors::SafeTensors;
@@ -15,7 +15,7 @@ pub struct Golden {
     about: HashMap<String, String>,
     pub shape: Vec<usize>,
     times: Vec<f64>,
-    labels: Option<Vec<u32>>,
+    pub labels: Option<Vec<Label>>,
     /// Whether the network is given an image: `wave(0.11, 0.5)`.
     image: bool,
     order: Vec<String>,
@@ -49,7 +49,7 @@ impl Golden {
         Golden {
             shape: read(&about, "shape"),
             times: read(&about, "times"),
-            labels: optional(&about, "labels").flatten(),
+            labels: optional::<Option<Vec<Label>>>(&about, "labels").flatten(),
             image: optional(&about, "image").unwrap_or_default(),
             order: optional(&about, "order").unwrap_or_default(),
             tensors: candle_core::safetensors::load(path, &Device::Cpu).unwrap(),
@@ -78,10 +78,7 @@ impl Golden {
         assert_eq!(order, self.order, "{name}: parameter order");
         let x = wave(&self.shape, 0.11, 0.0);
         let image = self.image.then(|| wave(&self.shape, 0.11, 0.5));
-        let condition = Condition {
-            class: self.labels.clone().map(|labels| labels.into_iter().map(Some).collect()),
-            image,
-        };
+        let condition = Condition { class: self.labels.clone(), image };
         let out = forward(&x, &self.times, &condition, &Context::Eval).unwrap();
         let error = relative(&values(&out), &values(&self.tensors["out"]));
         println!("{name}: output {error:.2e}");
@@ -118,10 +115,7 @@ impl Golden {
 
     fn distance<N>(&self, network: &N, forward: Raw<N>, expected: &Tensor) -> f64 {
         let image = self.image.then(|| wave(&self.shape, 0.11, 0.5));
-        let condition = Condition {
-            class: self.labels.clone().map(|labels| labels.into_iter().map(Some).collect()),
-            image,
-        };
+        let condition = Condition { class: self.labels.clone(), image };
         let x = wave(&self.shape, 0.11, 0.0);
         let out = forward(network, &x, &self.times, &condition).unwrap();
         relative(&values(&out), &values(expected))

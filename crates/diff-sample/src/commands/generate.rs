@@ -50,7 +50,11 @@ pub(crate) fn generate(args: &GenerateArgs) -> anyhow::Result<()> {
     let form = Form {
         count: total,
         grid: args.grid,
-        columns: request.labels.period().filter(|period| *period > 1),
+        columns: request
+            .labels
+            .period()
+            .filter(|period| *period > 1)
+            .map(|period| period.min(total)),
         provenance: &provenance,
         raw: args.f32,
     };

@@ -3,7 +3,7 @@ use crate::{
     Result,
     config::RunConfig,
     data::{self, Augment, Batch, DataConfig, Loader, Split},
-    draws::{LabelDrop, Mode, StepDraws},
+    draws::{Mode, StepDraws},
     log::{HeldOutLine, Line},
     objective::scalar,
     run::fits,
@@ -62,12 +62,11 @@ impl<S: Kind> HeldOut<S> {
             let rows = batch.indices.len();
             let draws = StepDraws {
                 seed: self.seed,
-                step: 0,
                 step_rows: self.pictures,
                 part: first..first + rows,
                 antithetic: true,
-                label_drop: LabelDrop::default(),
                 mode: Mode::Measure,
+                ..StepDraws::default()
             };
             let loss = self.objective.loss(model, batch, &draws)?;
             total += scalar(&loss.total)?;

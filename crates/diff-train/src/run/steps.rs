@@ -6,7 +6,7 @@ use crate::{
     Result, StepReport,
     config::{NetworkConfig, RunConfig},
     data::{self, Loader},
-    draws::{Draws as _, GivenDraws, LabelDrop, Mode, StepDraws},
+    draws::{Draws as _, GivenDraws, StepDraws},
     measure::Inputs,
     subject::Kind,
 };
@@ -52,8 +52,7 @@ pub fn first_inputs(config: &RunConfig, device: &Device) -> Result<Inputs> {
         step_rows: rows,
         part: 0..rows,
         antithetic,
-        label_drop: LabelDrop::default(),
-        mode: Mode::Train,
+        ..StepDraws::default()
     };
     let times = draws.times(1, Schedule::new(&config.schedule)?.timesteps() as i64)?;
     let noise = draws.noise(&batch.x0, 0)?.unsqueeze(0)?;
