@@ -149,7 +149,7 @@ impl ScheduleCommand {
         let mut title = title(&base);
         let mut schedule = base;
         if let (Some(name), Some(steps)) = (&self.respace, self.steps) {
-            let times = trajectory::resolve(name, steps, schedule.timesteps())?;
+            let times = trajectory::resolve(name, steps, &schedule)?;
             schedule = schedule.respaced(&times)?;
             title += &format!(", respaced to {} times ({name})", times.len());
             about["respaced"] = json!({ "name": name, "steps": steps, "times": times });
@@ -162,7 +162,7 @@ impl ScheduleCommand {
 impl TrajectoryCommand {
     fn run(&self) -> Result<()> {
         let schedule = self.process.schedule()?;
-        let times = trajectory::resolve(&self.name, self.steps, schedule.timesteps())?;
+        let times = trajectory::resolve(&self.name, self.steps, &schedule)?;
         let table = report::trajectory_table(&schedule, &times, self.eta)?;
         let mut about = describe(&schedule);
         about["name"] = json!(self.name);

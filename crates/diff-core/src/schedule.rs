@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Stands in for an alpha_bar of exactly 0 where a formula divides by it or takes its logarithm.
-const LEAST_ALPHA_BAR: f64 = 1e-12;
+pub(crate) const LEAST_ALPHA_BAR: f64 = 1e-12;
 
 /// Stands in for a posterior variance of exactly 0 inside a logarithm.
 const LEAST_VARIANCE: f64 = 1e-20;

@@ -4,7 +4,7 @@ use crate::{
     config::nearest,
     error::{Error, Result},
     peers::PeerTrajectory,
-    schedule::MOST_TIMESTEPS,
+    schedule::{LEAST_ALPHA_BAR, MOST_TIMESTEPS, Schedule},
 };
 
 /// Exactly S strictly increasing members of 1..=T.
@@ -47,6 +47,58 @@ impl Trajectory {
     /// As [`Trajectory::linear`].
     pub fn trailing(steps: usize, timesteps: usize) -> Result<Self> {
         Self::repaired(steps, timesteps, |i| fraction(&[timesteps, i], &[steps], timesteps))
+    }
+
+    /// Evenly spaced in log-SNR, ln(alpha_bar / (1 - alpha_bar)), from 1 to T: the spacing of
+    /// DPM-Solver. A log-SNR between two times is one of a real time between them, linear in it, which
+    /// is rounded half to even. S = 1 is T alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`Trajectory::linear`].
+    pub fn log_snr(steps: usize, schedule: &Schedule) -> Result<Self> {
+        Self::by_noise(steps, schedule, |log_sigma| log_sigma, |value| value)
+    }
+
+    /// Evenly spaced in sigma^(1/rho), sigma = sqrt((1 - alpha_bar) / alpha_bar), from 1 to T (EDM,
+    /// equation 5); rounded as in [`Trajectory::log_snr`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Trajectory::linear`]; `rho` must be above 0 and finite.
+    pub fn karras(steps: usize, rho: f64, schedule: &Schedule) -> Result<Self> {
+        if !(rho > 0.0 && rho.is_finite()) {
+            return Err(Error::argument("karras:RHO", rho, "a finite number above 0"));
+        }
+        Self::by_noise(steps, schedule, |log_sigma| (log_sigma / rho).exp(), |v| rho * v.ln())
+    }
+
+    /// Evenly spaced in `forth` of ln sigma, whose inverse is `back`.
+    fn by_noise(
+        steps: usize,
+        schedule: &Schedule,
+        forth: impl Fn(f64) -> f64,
+        back: impl Fn(f64) -> f64,
+    ) -> Result<Self> {
+        let timesteps = schedule.timesteps();
+        let alpha_bar = |t: usize| match schedule.alpha_bar(t) {
+            0.0 => LEAST_ALPHA_BAR.min(schedule.alpha_bar(t - 1)),
+            positive => positive,
+        };
+        let log_sigma = |t: usize| 0.5 * (schedule.one_minus_alpha_bar(t) / alpha_bar(t)).ln();
+        let (low, high) = (forth(log_sigma(1)), forth(log_sigma(timesteps)));
+        Self::repaired(steps, timesteps, |i| {
+            let part = fraction(&[i - 1], &[steps - 1], 1);
+            let wanted = back(low + part * (high - low));
+            let (mut below, mut above) = (1, timesteps);
+            while above - below > 1 {
+                let middle = (below + above) / 2;
+                if log_sigma(middle) <= wanted { below = middle } else { above = middle }
+            }
+            let width = log_sigma(above) - log_sigma(below);
+            let within = if width > 0.0 { (wanted - log_sigma(below)) / width } else { 0.0 };
+            below as f64 + within.clamp(0.0, 1.0)
+        })
     }
 
     /// The given times.
@@ -100,6 +152,8 @@ pub const NAMES: &[&str] = &[
     "linear",
     "quadratic",
     "trailing",
+    "log-snr",
+    "karras",
     "ddim-uniform",
     "ddim-quad",
     "bao-linear",
@@ -115,14 +169,16 @@ pub const NAMES: &[&str] = &[
 /// The visited paper times, ascending, for any name a user may type: a house trajectory (exactly S
 /// strictly increasing times), a peer's (its own length, repeats kept), or a list "1,10,100".
 ///
-/// Two names take a number after a colon: `bao-power:3` is the power p (default 2),
-/// `diffusers-leading:1` the offset (default 0).
+/// Three names take a number after a colon: `karras:5` is rho (default 7), `bao-power:3` the power p
+/// (default 2), `diffusers-leading:1` the offset (default 0). `log-snr` and `karras` depend on the noise
+/// of `schedule`, the others on its T alone.
 ///
 /// # Errors
 ///
 /// [`Error::Argument`] for an unknown name, S = 0, S > T, a list that is not S strictly increasing
 /// members of 1..=T, and settings with which a peer's own rule fails or leaves 1..=T.
-pub fn resolve(name: &str, steps: usize, timesteps: usize) -> Result<Vec<usize>> {
+pub fn resolve(name: &str, steps: usize, schedule: &Schedule) -> Result<Vec<usize>> {
+    let timesteps = schedule.timesteps();
     check_steps(steps, timesteps)?;
     if name.starts_with(|c: char| c.is_ascii_digit()) {
         return listed(name, steps, timesteps);
@@ -136,6 +192,11 @@ pub fn resolve(name: &str, steps: usize, timesteps: usize) -> Result<Vec<usize>>
         ("linear", None) => Some(Trajectory::linear(steps, timesteps)?),
         ("quadratic" | "quad", None) => Some(Trajectory::quadratic(steps, timesteps)?),
         ("trailing", None) => Some(Trajectory::trailing(steps, timesteps)?),
+        ("log-snr" | "logsnr", None) => Some(Trajectory::log_snr(steps, schedule)?),
+        ("karras", number) => match number.unwrap_or("7").parse() {
+            Ok(rho) => Some(Trajectory::karras(steps, rho, schedule)?),
+            Err(_) => None,
+        },
         _ => None,
     };
     if let Some(house) = house {
@@ -173,6 +234,7 @@ fn unknown(name: &str, stem: &str, steps: usize, timesteps: usize) -> Error {
         NAMES.join(", ")
     );
     match nearest(stem, NAMES.iter().copied()) {
+        Some("karras") => expected += "; `karras:7` takes its rho after the colon",
         Some("bao-power") => expected += "; `bao-power:2` takes its power after the colon",
         Some("diffusers-leading") => {
             expected += "; `diffusers-leading:1` takes its offset after the colon";

@@ -3,16 +3,27 @@
 // Clippy takes the helpers of an integration test for library code.
 #![allow(clippy::unwrap_used)]
 
-use diff_core::{Error, PeerTrajectory, Trajectory, trajectory};
+use diff_core::{Error, PeerTrajectory, Schedule, ScheduleSpec, Trajectory, trajectory};
 use proptest::prelude::*;
+
+/// The times that a name stands for under some schedule of this length.
+fn resolve(name: &str, steps: usize, timesteps: usize) -> diff_core::Result<Vec<usize>> {
+    trajectory::resolve(name, steps, &constant(timesteps))
+}
 
 type House = fn(usize, usize) -> diff_core::Result<Trajectory>;
 
-const HOUSE: [(&str, House); 3] = [
+const HOUSE: [(&str, House); 5] = [
     ("linear", Trajectory::linear),
     ("quadratic", Trajectory::quadratic),
     ("trailing", Trajectory::trailing),
+    ("log-snr", |steps, timesteps| Trajectory::log_snr(steps, &constant(timesteps))),
+    ("karras", |steps, timesteps| Trajectory::karras(steps, 7.0, &constant(timesteps))),
 ];
+
+fn constant(timesteps: usize) -> Schedule {
+    Schedule::from_betas(&vec![0.01; timesteps]).unwrap()
+}
 
 fn check_house(steps: usize, timesteps: usize) {
     for (name, make) in HOUSE {
@@ -24,7 +35,7 @@ fn check_house(steps: usize, timesteps: usize) {
         if steps > 1 && name != "trailing" {
             assert_eq!(times[0], 1, "{name} {steps} {timesteps}");
         }
-        assert_eq!(trajectory::resolve(name, steps, timesteps).unwrap(), times);
+        assert_eq!(resolve(name, steps, timesteps).unwrap(), times);
         if steps == timesteps {
             assert_eq!(times, (1..=timesteps).collect::<Vec<_>>(), "{name}");
         }
@@ -51,7 +62,7 @@ proptest! {
         let steps = 1 + (part * (timesteps - 1) as f64).round() as usize;
         for name in trajectory::NAMES {
             // Some rules have no list for some counts; those are errors, never a panic.
-            if let Ok(times) = trajectory::resolve(name, steps, timesteps) {
+            if let Ok(times) = resolve(name, steps, timesteps) {
                 prop_assert!(!times.is_empty());
                 prop_assert!(times.windows(2).all(|pair| pair[0] <= pair[1]), "{} {:?}", name, times);
                 prop_assert!(times.iter().all(|t| (1..=timesteps).contains(t)), "{} {:?}", name, times);
@@ -88,7 +99,7 @@ fn strided(start: usize, stride: usize, count: usize) -> Vec<usize> {
 
 #[test]
 fn lists_of_ermongroup_and_analytic_dpm() {
-    let resolve = |name, steps| trajectory::resolve(name, steps, 1000).unwrap();
+    let resolve = |name, steps| resolve(name, steps, 1000).unwrap();
     assert_eq!(resolve("ddim-uniform", 10), strided(1, 100, 10));
     for (steps, length) in [(30, 31), (300, 334), (600, 1000)] {
         assert_eq!(resolve("ddim-uniform", steps).len(), length);
@@ -131,17 +142,17 @@ fn lists_of_diffusers() {
     ];
     for (spacing, timesteps, steps, want) in table {
         let name = format!("diffusers-{spacing}");
-        assert_eq!(trajectory::resolve(&name, steps, timesteps).unwrap(), want, "{name} {steps}");
+        assert_eq!(resolve(&name, steps, timesteps).unwrap(), want, "{name} {steps}");
     }
     // steps_offset=1, as Stable Diffusion's configuration has it.
-    assert_eq!(trajectory::resolve("diffusers-leading:1", 4, 1000).unwrap(), [2, 252, 502, 752]);
+    assert_eq!(resolve("diffusers-leading:1", 4, 1000).unwrap(), [2, 252, 502, 752]);
     // diffusers appends network time -1 here.
-    assert_eq!(trajectory::resolve("diffusers-trailing", 61, 1000).unwrap().len(), 61);
+    assert_eq!(resolve("diffusers-trailing", 61, 1000).unwrap().len(), 61);
 }
 
 #[test]
 fn lists_of_guided_diffusion_and_of_the_report() {
-    let resolve = |name, steps| trajectory::resolve(name, steps, 1000);
+    let resolve = |name, steps| resolve(name, steps, 1000);
     assert_eq!(resolve("guided", 10).unwrap(), strided(1, 111, 10));
     assert_eq!(resolve("guided", 1).unwrap(), [1]);
     assert_eq!(resolve("guided-ddim", 50).unwrap(), strided(1, 20, 50));
@@ -154,7 +165,7 @@ fn lists_of_guided_diffusion_and_of_the_report() {
 
 #[test]
 fn lists_a_user_types() {
-    assert_eq!(trajectory::resolve("1,10,100", 3, 100).unwrap(), [1, 10, 100]);
+    assert_eq!(resolve("1,10,100", 3, 100).unwrap(), [1, 10, 100]);
     for (text, steps) in [
         ("1,10,100", 4),
         ("1,10,101", 3),
@@ -164,7 +175,7 @@ fn lists_a_user_types() {
         ("1,x", 2),
         ("1,", 1),
     ] {
-        let error = trajectory::resolve(text, steps, 100).unwrap_err();
+        let error = resolve(text, steps, 100).unwrap_err();
         assert!(error.is_usage() && error.to_string().contains("100"), "{text}: {error}");
     }
     assert!(Trajectory::custom(&[], 10).is_err());
@@ -173,7 +184,7 @@ fn lists_a_user_types() {
 
 #[test]
 fn errors_name_the_counts_and_the_nearest_name() {
-    let message = |name, steps| trajectory::resolve(name, steps, 10).unwrap_err().to_string();
+    let message = |name, steps| resolve(name, steps, 10).unwrap_err().to_string();
     for steps in [0, 11] {
         let error = message("linear", steps);
         assert!(error.contains(&format!("S = {steps}")) && error.contains("T = 10"), "{error}");
@@ -186,7 +197,54 @@ fn errors_name_the_counts_and_the_nearest_name() {
     assert!(message("bao-linear", 1).contains("at least 2"));
     assert!(message("diffusers-leading:1", 10).contains("T = 10"));
     let huge = format!("diffusers-leading:{}", usize::MAX);
-    assert!(trajectory::resolve(&huge, 2, 10).is_err());
-    assert!(matches!(trajectory::resolve("linear", 0, 0), Err(Error::Argument { .. })));
-    assert!(trajectory::resolve("linear", usize::MAX, usize::MAX).is_err());
+    assert!(resolve(&huge, 2, 10).is_err());
+    assert!(matches!(Trajectory::linear(0, 0), Err(Error::Argument { .. })));
+    assert!(Trajectory::linear(usize::MAX, usize::MAX).is_err());
+}
+
+/// Made with diffusers 0.42.1: DPMSolverMultistepScheduler, and UniPC for one that has no other step.
+#[test]
+fn lists_by_noise_are_those_of_diffusers() {
+    // s = DPMSolverMultistepScheduler(beta_end=0.02, beta_start=1e-4, use_lu_lambdas=True, ..)
+    let schedule = Schedule::new(&ScheduleSpec::default()).unwrap();
+    let table: [(&str, usize, &[usize]); 4] = [
+        ("log-snr", 5, &[1, 31, 303, 723, 1000]),
+        ("log-snr", 10, &[1, 6, 23, 74, 203, 411, 604, 758, 887, 1000]),
+        ("karras", 5, &[1, 143, 594, 844, 1000]),
+        ("karras", 10, &[1, 19, 103, 302, 512, 664, 776, 865, 938, 1000]),
+    ];
+    for (name, steps, want) in table {
+        assert_eq!(trajectory::resolve(name, steps, &schedule).unwrap(), want, "{name} {steps}");
+    }
+}
+
+#[test]
+fn lists_by_noise_are_even_in_what_they_say() {
+    let schedule = Schedule::new(&ScheduleSpec::default()).unwrap();
+    for (name, of) in [
+        ("log-snr", (&|sigma: f64| sigma.ln()) as &dyn Fn(f64) -> f64),
+        ("karras", &|sigma| sigma.powf(1.0 / 7.0)),
+        ("karras:3", &|sigma| sigma.powf(1.0 / 3.0)),
+    ] {
+        let times = trajectory::resolve(name, 9, &schedule).unwrap();
+        let place = |t: usize| of(schedule.ve_sigma(t));
+        for (i, t) in times.iter().enumerate() {
+            let wanted = place(1) + i as f64 / 8.0 * (place(1000) - place(1));
+            let around = (place(t - (*t > 1) as usize), place(t + (*t < 1000) as usize));
+            assert!(around.0 <= wanted && wanted <= around.1, "{name} {i}: {t}");
+        }
+    }
+    assert_eq!(
+        trajectory::resolve("karras:1e9", 9, &schedule).unwrap(),
+        trajectory::resolve("log-snr", 9, &schedule).unwrap()
+    );
+    // A schedule that ends in noise alone has a list too.
+    let spec = ScheduleSpec { kind: diff_core::ScheduleKind::Jsd, ..ScheduleSpec::default() };
+    let times = Trajectory::log_snr(20, &Schedule::new(&spec).unwrap()).unwrap();
+    assert_eq!((times.times()[0], times.times()[19]), (1, 1000));
+    for rho in ["karras:0", "karras:-1", "karras:inf"] {
+        let error = resolve(rho, 5, 10).unwrap_err().to_string();
+        assert!(error.contains("above 0"), "{error}");
+    }
+    assert!(resolve("karras:x", 5, 10).unwrap_err().to_string().contains("karras:7"));
 }

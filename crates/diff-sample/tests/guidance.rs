@@ -140,7 +140,7 @@ fn chain(index: u64, label: Label, guidance: Guidance) -> [f64; 2] {
     Address::new(11, Purpose::Latent).index(index).fill_normal(&mut z);
     let mut x = z.map(f64::from);
     let schedule = schedule();
-    let times = diff_core::trajectory::resolve("linear", STEPS, TIMESTEPS).unwrap();
+    let times = diff_core::trajectory::resolve("linear", STEPS, &schedule).unwrap();
     for (number, t) in times.iter().enumerate().rev() {
         let s = if number == 0 { 0 } else { times[number - 1] };
         let (at, as_) = (schedule.alpha_bar(*t), schedule.alpha_bar(s));
@@ -224,7 +224,8 @@ fn class_and_null_label_go_through_the_network_as_one_batch_and_both_are_counted
     let guidance = Guidance { weight: 1.0, interval: Some([1, 20]), rescale: 0.0 };
     let (_, outcome) = run(&denoiser, "ddim", &request(&[Some(0)], guidance));
     let asked = denoiser.asked.lock().unwrap();
-    let times = diff_core::trajectory::resolve("linear", STEPS, TIMESTEPS).unwrap();
+    let schedule = schedule();
+    let times = diff_core::trajectory::resolve("linear", STEPS, &schedule).unwrap();
     let rows = |batch: usize| {
         times.iter().rev().map(move |t| (if *t <= 20 { 2 * batch } else { batch }, *t as f64))
     };

@@ -115,8 +115,7 @@ fn posterior(x: f64, x0: f64, at: f64, as_: f64) -> (f64, f64) {
 fn assert_chain(spec: &SamplerSpec, kind: ScheduleKind, clip: bool, update: Update) {
     let schedule = schedule(kind, 1000);
     let times =
-        diff_core::trajectory::resolve(&spec.trajectory, spec.steps.unwrap(), schedule.timesteps())
-            .unwrap();
+        diff_core::trajectory::resolve(&spec.trajectory, spec.steps.unwrap(), &schedule).unwrap();
     let (got, outcome) = run(&gaussian(&schedule), spec, &request(5, 2));
     assert_eq!(outcome.evaluations, 5 * times.len());
     for (index, row) in got.indices.iter().zip(&got.rows) {
@@ -148,6 +147,26 @@ fn ddim_follows_the_exact_chain_for_every_eta() {
                     as_.sqrt() * x0 + direction * eps + sigma * z
                 });
             }
+        }
+    }
+}
+
+#[test]
+fn the_study_s_steps_follow_their_chains() {
+    for (trajectory, steps) in PLANS {
+        for (name, eta) in [("study-ddim", 0.3), ("study-ddim", 1.0), ("study-simple", 1.0)] {
+            let of_name = (name == "study-ddim").then_some(eta);
+            let study = SamplerSpec { eta: of_name, ..spec(name, trajectory, steps) };
+            assert_chain(&study, ScheduleKind::Linear, false, &|x, _, eps, at, as_, z| {
+                if at == as_ {
+                    return x;
+                }
+                let variance = eta * (1.0 - as_) / (1.0 - at) * (1.0 - at / as_);
+                let direction = (1.0 - as_ - variance).max(0.0).sqrt();
+                let eps_part = direction - (as_ * (1.0 - at) / at).sqrt();
+                let noise = if name == "study-simple" { 1.0 - at / as_ } else { variance };
+                (as_ / at).sqrt() * x + eps_part * eps + noise.sqrt() * z
+            });
         }
     }
 }

@@ -92,6 +92,12 @@ const DDIM: Repository = Repository {
     commit: "e8df66cf02e457719930748b5c26e37e3126dfdd",
     modules: &[],
 };
+const CONDITIONAL: Repository = Repository {
+    folder: "Diffusion-Model",
+    url: "https://github.com/yinjjiew/Diffusion-Model",
+    commit: "8d83bc83ce71223d06eff9b07014a1c1c31640b3",
+    modules: &[],
+};
 const HEADS: Repository = Repository {
     folder: "Extended-Analytic-DPM",
     url: "https://github.com/baofff/Extended-Analytic-DPM",
@@ -118,6 +124,7 @@ pub(super) const SCRIPTS: &[Script] = &[
     script("loss", LOSS, &["expected.", "input.", "model/"], &[], DIFFUSERS_ALONE),
     script("pictures", TRAIN, &["celeba-hq.", "decode.", "prepare."], &[], PICTURES),
     script("solvers", SAMPLE, &["solvers."], &[], DIFFUSERS),
+    script("steps", SAMPLE, &["steps."], &[DDIM, CONDITIONAL], DIFFUSERS),
     script("study", MODELS, &["study_"], &[STUDY], TORCH),
     script("tensorboard_events", TRAIN, &["events."], &[], &["PIL", "tensorboard", "torch"]),
     script("torch_files", MODELS, &["torch_"], &[], &["numpy", "torch"]),

@@ -4,10 +4,12 @@ mod ddim;
 mod ddpm;
 mod dpm_solver;
 mod heun;
+mod lookahead;
 mod pf_euler;
 mod plan;
 mod plms;
 mod predict;
+mod study;
 mod unipc;
 
 pub use plan::Plan;
@@ -36,7 +38,7 @@ pub struct Entry {
     /// Document and equation, or the code it follows.
     pub source: &'static str,
     /// Power of the step size that the error of a trajectory falls with, in theory: that of the ODE it
-    /// solves, or of the mean for one that adds noise.
+    /// solves, or of the mean for one that adds noise; 0 where the error does not go to 0.
     pub order: usize,
     /// Network calls a step.
     pub calls_per_step: usize,
@@ -55,6 +57,9 @@ pub const SAMPLERS: &[Entry] = &[
     ddpm::LARGE,
     ddim::DDIM,
     ddpm::SIGMA_HAT,
+    lookahead::LA_DDIM,
+    study::DDIM,
+    study::SIMPLE,
     pf_euler::PF_EULER,
     pf_euler::TO_THE_END,
     heun::HEUN,
@@ -105,7 +110,7 @@ impl SamplerSpec {
         let entry = find(&self.sampler)?;
         let eta = check_eta(entry, self.eta)?;
         let clip = check_clip(entry, self.clip)?;
-        let times = self.times(schedule.timesteps())?;
+        let times = self.times(schedule)?;
         Ok((entry.build)(Plan::new(&times, schedule), eta, clip))
     }
 
@@ -125,9 +130,9 @@ impl SamplerSpec {
         })
     }
 
-    fn times(&self, timesteps: usize) -> Result<Vec<usize>> {
-        let steps = self.steps(timesteps)?;
-        Ok(diff_core::trajectory::resolve(&self.trajectory, steps, timesteps)?)
+    fn times(&self, schedule: &Schedule) -> Result<Vec<usize>> {
+        let steps = self.steps(schedule.timesteps())?;
+        Ok(diff_core::trajectory::resolve(&self.trajectory, steps, schedule)?)
     }
 
     fn steps(&self, timesteps: usize) -> Result<usize> {

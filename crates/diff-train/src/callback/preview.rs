@@ -43,7 +43,7 @@ impl Previews {
         device: &Device,
     ) -> Result<Self> {
         let schedule = &network.schedule;
-        let times = trajectory::resolve("linear", config.preview.steps, schedule.timesteps())?;
+        let times = trajectory::resolve("linear", config.preview.steps, schedule)?;
         let before = std::iter::once(&0).chain(&times);
         let mut steps: Vec<Step> = before.zip(&times).map(|(s, t)| schedule.step(*s, *t)).collect();
         steps.reverse();
