@@ -1,6 +1,7 @@
 //! `cargo xtask reproduce`: an experiment's cells, then its report.
 
 mod cell;
+mod demand;
 mod estimate;
 pub(crate) mod experiment;
 mod jobs;
@@ -18,7 +19,7 @@ use anyhow::{Result, bail};
 use cell::Bench;
 use experiment::Experiment;
 use plan::Cell;
-use std::{path::PathBuf, thread, time::Instant};
+use std::{env, path::PathBuf, thread, time::Instant};
 
 /// Trains, samples and measures what an experiment asks for, then writes its report. Cells that
 /// are finished already are used again; a training that was interrupted goes on.
@@ -70,6 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Some(out) => out.clone(),
         None => workspace::root().join("runs").join(&experiment.name),
     };
+    let out = from_here(out);
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let jobs = args.jobs.unwrap_or(cores);
     if jobs == 0 {
@@ -92,6 +94,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Report::gather(&experiment, &cells, &outcomes, &binaries, seconds)?.write(&out)?;
     println!("{}", out.join("report.html").display());
     verdict(&cells, &outcomes)
+}
+
+/// A path as it is seen from here, so that what is made does not tell where it was.
+fn from_here(path: PathBuf) -> PathBuf {
+    let here = env::current_dir().ok();
+    let below = here.and_then(|here| path.strip_prefix(here).ok().map(PathBuf::from));
+    below.filter(|below| !below.as_os_str().is_empty()).unwrap_or(path)
 }
 
 /// Which cells to run: all, or those that `only` names or whose names hold it, with what they start

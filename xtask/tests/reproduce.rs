@@ -118,8 +118,39 @@ fn a_cell_with_missing_or_altered_files_is_run_again() {
     assert_eq!(place.calls(&[], &[]), 1, "an interrupted cell leaves no cell.json");
     let weights = "run/model/unet/diffusion_pytorch_model.safetensors";
     fs::write(place.cell("train-sa2").join(weights), "other").unwrap();
-    fs::remove_file(place.cell("sample-sa2-ddim-10").join("samples.npz")).unwrap();
+    fs::remove_file(place.cell("sample-sa2-ddim-10").join("samples.png")).unwrap();
     assert_eq!(place.calls(&[], &[]), 2);
+}
+
+#[test]
+fn weights_and_arrays_are_missed_only_by_what_starts_from_them() {
+    let place = Place::new();
+    place.calls(&[], &[]);
+    let weights = "run/model/unet/diffusion_pytorch_model.safetensors";
+    for model in ["baseline", "sa2"] {
+        fs::remove_file(place.cell(&format!("train-{model}")).join(weights)).unwrap();
+        for sampler in ["ddpm-10", "ddim-10"] {
+            let samples = place.cell(&format!("sample-{model}-{sampler}"));
+            fs::remove_file(samples.join("samples.npz")).unwrap();
+        }
+    }
+    let report = place.results();
+    assert_eq!(place.calls(&[], &[]), 0, "the results are there");
+    assert_eq!(place.results()["cells"], report["cells"]);
+    fs::remove_dir_all(place.cell("pixels-sa2-ddim-10")).unwrap();
+    assert_eq!(place.calls(&[], &[]), 3, "the measure, its samples, and their network");
+    fs::remove_dir_all(place.cell("gap-sa2")).unwrap();
+    assert_eq!(place.calls(&[], &[]), 1, "the network is back");
+    assert_eq!(place.calls(&["--force"], &[]), CELLS.len());
+}
+
+#[test]
+fn what_is_made_does_not_tell_where_it_was() {
+    let place = Place::new();
+    place.calls(&[], &[]);
+    let called = fs::read_to_string(place.calls_file()).unwrap();
+    let here = place.out().display().to_string();
+    assert!(called.contains("cells/train-sa2-") && !called.contains(&here), "{called}");
 }
 
 #[test]

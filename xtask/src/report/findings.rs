@@ -4,7 +4,11 @@ use super::{
     evidence::{Evidence, Measured},
     statistics::{Estimate, paired},
 };
-use crate::reproduce::experiment::{Contrast, Experiment, MeasureKind, Published};
+use crate::reproduce::{
+    experiment::{Contrast, Experiment, MeasureKind, Published},
+    plan::Run,
+};
+use std::collections::BTreeSet;
 
 /// The measures that give distances, and what those are called.
 pub(crate) const SPACES: [(MeasureKind, &str); 2] =
@@ -72,7 +76,9 @@ pub(crate) fn scores<'a>(
     let values = distances(experiment, evidence, kind);
     let mut scores = Vec::new();
     for (m, model) in experiment.models.iter().enumerate() {
-        for sampler in experiment.samplers_of(model) {
+        let runs = experiment.seeds_of(model).into_iter().map(|seed| Run { model: m, seed });
+        let sampled: BTreeSet<usize> = runs.flat_map(|run| experiment.samplers_of(run)).collect();
+        for sampler in sampled {
             let own: Vec<&&Measured> = values
                 .iter()
                 .filter(|v| v.sampler == Some(sampler) && v.run.is_some_and(|r| r.model == m))

@@ -1,7 +1,8 @@
 //! Running a cell, or finding that it has been run.
 //!
 //! A cell lives in `OUT/cells/NAME-KEY`; `cell.json` is written last, so a folder without it, or
-//! whose files are not those it lists, is unfinished and done again.
+//! whose files are not those it lists, is unfinished and done again. Bulky files may be missing where
+//! nothing starts from them.
 
 use super::plan::Cell;
 use crate::{process, workspace::Binaries};
@@ -48,6 +49,8 @@ pub(crate) struct Finished {
     pub(crate) folder: PathBuf,
     /// Whether it was finished before this run.
     pub(crate) reused: bool,
+    /// Whether all its files are there, the bulky ones too.
+    pub(crate) whole: bool,
 }
 
 /// How a cell ended.
@@ -84,14 +87,15 @@ pub(crate) struct Bench<'a> {
     pub(crate) threads: usize,
 }
 
-/// Runs `cell` on the results of its inputs, unless it has been run already. An error is one of
-/// the surroundings; a failure of the cell itself is an [`Outcome`].
-pub(crate) fn run(cell: &Cell, inputs: &[Finished], bench: &Bench) -> Result<Outcome> {
+/// Runs `cell` on the results of its inputs, unless it has been run already: with all its files, if it
+/// must be `whole`. An error is one of the surroundings; a failure of the cell itself is an [`Outcome`].
+pub(crate) fn run(cell: &Cell, inputs: &[Finished], whole: bool, bench: &Bench) -> Result<Outcome> {
     let (key, folder) = place(cell, inputs, bench)?;
     if !bench.force
-        && let Some(record) = finished(&folder, &key)
+        && let Some(done) = finished(cell, &folder, &key)
+        && (done.whole || !whole)
     {
-        return Ok(Outcome::Done(Finished { record, folder, reused: true }));
+        return Ok(Outcome::Done(done));
     }
     let mut command = Command::new(bench.binaries.path(cell.task.binary())?);
     command.env("RAYON_NUM_THREADS", bench.threads.to_string());
@@ -126,16 +130,13 @@ pub(crate) fn run(cell: &Cell, inputs: &[Finished], bench: &Bench) -> Result<Out
     };
     let text = serde_json::to_string_pretty(&record)? + "\n";
     save::atomic_bytes(&folder.join("cell.json"), text.as_bytes())?;
-    Ok(Outcome::Done(Finished { record, folder, reused: false }))
+    Ok(Outcome::Done(Finished { record, folder, reused: false, whole: true }))
 }
 
 /// The result of `cell`, if it has been run already.
 pub(crate) fn find(cell: &Cell, inputs: &[Finished], bench: &Bench) -> Result<Outcome> {
     let (key, folder) = place(cell, inputs, bench)?;
-    Ok(match finished(&folder, &key) {
-        Some(record) => Outcome::Done(Finished { record, folder, reused: true }),
-        None => Outcome::Absent,
-    })
+    Ok(finished(cell, &folder, &key).map_or(Outcome::Absent, Outcome::Done))
 }
 
 /// The key of a cell, and its folder: that of its name, or else a finished one of an earlier run in
@@ -152,7 +153,7 @@ fn place(cell: &Cell, inputs: &[Finished], bench: &Bench) -> Result<(String, Pat
         let path = entry.map_err(io_error(&cells, "list"))?.path();
         let alike = path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(&ending));
         // One that is under way belongs to whoever runs it.
-        if alike && finished(&path, &key).is_some() {
+        if alike && finished(cell, &path, &key).is_some() {
             return Ok((key, path));
         }
     }
@@ -176,14 +177,21 @@ fn key(cell: &Cell, inputs: &[Finished], version: &str) -> Result<String> {
     Ok(key)
 }
 
-/// The record in `folder`, if it is of this key and every file it lists is there and the same.
-fn finished(folder: &Path, key: &str) -> Option<Record> {
+/// The result in `folder`, if it is of this key and the files it lists are the same; of the bulky ones,
+/// those that are there.
+fn finished(cell: &Cell, folder: &Path, key: &str) -> Option<Finished> {
     let text = fs::read(folder.join("cell.json")).ok()?;
-    let record: Record = serde_json::from_slice(&text).ok()?;
-    let same = |(path, hash): (&String, &String)| {
-        hash_of(&folder.join(path)).is_ok_and(|found| found == *hash)
-    };
-    (record.key == key && record.outputs.iter().all(same)).then_some(record)
+    let record: Record = serde_json::from_slice(&text).ok().filter(|r: &Record| r.key == key)?;
+    let mut whole = true;
+    for (name, hash) in &record.outputs {
+        let path = folder.join(name);
+        if !path.exists() && cell.task.bulky().contains(&name.as_str()) {
+            whole = false;
+        } else if hash_of(&path).ok()? != *hash {
+            return None;
+        }
+    }
+    Some(Finished { record, folder: folder.to_path_buf(), reused: true, whole })
 }
 
 fn start_afresh(folder: &Path) -> Result<()> {

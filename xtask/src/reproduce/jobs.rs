@@ -2,6 +2,7 @@
 
 use super::{
     cell::{self, Bench, Finished, Outcome},
+    demand,
     plan::Cell,
 };
 use anyhow::{Error, Result};
@@ -26,6 +27,7 @@ pub(crate) fn run(
     let board = Board {
         cells,
         wanted,
+        whole: demand::whole(cells, wanted, bench)?,
         state: Mutex::new(State {
             outcomes: cells.iter().map(|_| None).collect(),
             running: Vec::new(),
@@ -51,6 +53,8 @@ pub(crate) fn run(
 struct Board<'a> {
     cells: &'a [Cell],
     wanted: &'a [bool],
+    /// Which cells have to be there with all their files.
+    whole: Vec<bool>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -97,7 +101,7 @@ impl Board<'_> {
                         .collect();
                     drop(state);
                     let result = match self.wanted[i] {
-                        true => cell::run(&self.cells[i], &inputs, bench),
+                        true => cell::run(&self.cells[i], &inputs, self.whole[i], bench),
                         false => cell::find(&self.cells[i], &inputs, bench),
                     };
                     state = self.lock();

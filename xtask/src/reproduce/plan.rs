@@ -94,8 +94,7 @@ impl Planner<'_> {
         for run in self.runs() {
             let trained = |cell: &Cell| cell.subject == Subject::Model(run);
             let input = self.cells.iter().position(trained);
-            let model = &self.experiment.models[run.model];
-            for s in self.experiment.samplers_of(model) {
+            for s in self.experiment.samplers_of(run) {
                 let sampler = &self.experiment.samplers[s];
                 let name = format!("sample-{}-{}", self.experiment.name_of(run), sampler.name);
                 let task = Box::new(DrawSamples::new(sampler, &self.experiment.sample));
@@ -187,6 +186,18 @@ mod tests {
                 other => panic!("{}: {other:?}", cell.name),
             }
         }
+    }
+
+    #[test]
+    fn a_sampler_of_some_seeds_samples_no_other() {
+        let of_some = "samplers=[{ name = 'few', sampler = 'ddim', steps = 2 }, { name = 'many', \
+                       sampler = 'ddim', steps = 9, seeds = [4] }]";
+        let names: Vec<String> = cells("quick", &["seeds=[3, 4]", of_some])
+            .into_iter()
+            .map(|cell| cell.name)
+            .filter(|name| name.starts_with("sample-sa2"))
+            .collect();
+        assert_eq!(names, ["sample-sa2-s3-few", "sample-sa2-s4-few", "sample-sa2-s4-many"]);
     }
 
     #[test]

@@ -32,6 +32,7 @@ impl Place {
             .arg("--out")
             .arg(self.out())
             .args(arguments)
+            .current_dir(self.0.path())
             .env("FAKE_CALLS", self.calls_file())
             .envs(environment.iter().copied())
             .output()

@@ -18,6 +18,7 @@ pub(super) fn check(experiment: &Experiment) -> Result<()> {
     at_least_one("sample.grid", sample.grid)?;
     for sampler in &experiment.samplers {
         at_least_one(&format!("samplers.{}.steps", sampler.name), sampler.steps)?;
+        once(&format!("samplers.{}.seeds", sampler.name), &sampler.seeds)?;
     }
     once("seeds", &experiment.seeds)?;
     models(experiment)?;

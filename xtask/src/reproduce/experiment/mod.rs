@@ -102,6 +102,15 @@ pub(crate) struct Sampler {
     /// The sub-sequence of time steps; diff-sample's default where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) trajectory: Option<String>,
+    /// Classes of the samples as diff-sample takes them, for networks that know classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) class: Option<String>,
+    /// The weight of guidance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) guidance: Option<f64>,
+    /// The training seeds whose models it samples, where they are not all. It changes no sample.
+    #[serde(default, skip_serializing)]
+    pub(crate) seeds: Vec<u64>,
 }
 
 /// How many samples, and which.
@@ -164,6 +173,12 @@ impl Sampler {
         if let Some(trajectory) = &self.trajectory {
             about += &format!(", {trajectory} time steps");
         }
+        if let Some(class) = &self.class {
+            about += &format!(", class {class}");
+        }
+        if let Some(guidance) = self.guidance {
+            about += &format!(", guidance {guidance}");
+        }
         about
     }
 }
@@ -199,10 +214,13 @@ impl Experiment {
         }
     }
 
-    /// Places of the samplers of a model.
-    pub(crate) fn samplers_of<'a>(&'a self, model: &'a Model) -> impl Iterator<Item = usize> + 'a {
-        let wanted = |s: &usize| {
-            model.samplers.is_empty() || model.samplers.contains(&self.samplers[*s].name)
+    /// Places of the samplers of a model under a seed.
+    pub(crate) fn samplers_of(&self, run: Run) -> impl Iterator<Item = usize> {
+        let named = &self.models[run.model].samplers;
+        let wanted = move |s: &usize| {
+            let Sampler { name, seeds, .. } = &self.samplers[*s];
+            (named.is_empty() || named.contains(name))
+                && (seeds.is_empty() || seeds.contains(&run.seed))
         };
         (0..self.samplers.len()).filter(wanted)
     }

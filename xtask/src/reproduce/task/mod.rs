@@ -41,6 +41,11 @@ pub(crate) trait Task: Send + Sync {
     /// The files it leaves, relative to its folder.
     fn outputs(&self) -> Vec<&'static str>;
 
+    /// Those of them that only other cells read, and that a result can do without.
+    fn bulky(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Refuses a result that is empty or not finite. `summary` is what the binary printed.
     fn check(&self, folder: &Path, summary: &Value) -> Result<()>;
 

@@ -57,6 +57,12 @@ impl Task for DrawSamples {
         if let Some(trajectory) = &self.sampler.trajectory {
             pairs.push(("--trajectory", trajectory.clone()));
         }
+        if let Some(class) = &self.sampler.class {
+            pairs.push(("--class", class.clone()));
+        }
+        if let Some(guidance) = self.sampler.guidance {
+            pairs.push(("--guidance", guidance.to_string()));
+        }
         pairs.extend([
             ("--num", self.samples.num.to_string()),
             ("--batch", self.samples.batch.to_string()),
@@ -75,6 +81,10 @@ impl Task for DrawSamples {
         vec![GRID, ARRAY]
     }
 
+    fn bulky(&self) -> &'static [&'static str] {
+        &[ARRAY]
+    }
+
     fn check(&self, folder: &Path, summary: &Value) -> Result<()> {
         let images = summary.get("images").and_then(Value::as_u64);
         if images != Some(u64::from(self.samples.num)) {
@@ -91,6 +101,9 @@ impl Task for DrawSamples {
     }
 
     fn evaluations(&self) -> Option<f64> {
-        Some(f64::from(self.samples.num) * f64::from(self.sampler.steps))
+        // Guidance asks twice.
+        let asked =
+            if self.sampler.guidance.is_some_and(|weight| weight != 0.0) { 2.0 } else { 1.0 };
+        Some(asked * f64::from(self.samples.num) * f64::from(self.sampler.steps))
     }
 }

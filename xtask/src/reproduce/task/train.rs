@@ -29,9 +29,13 @@ const CONFIG: &str = "config.toml";
 impl Trained {
     /// The weights, relative to a training cell's folder.
     pub(crate) fn weights(self) -> &'static str {
+        self.bulky()[0]
+    }
+
+    fn bulky(self) -> &'static [&'static str] {
         match self {
-            Trained::Denoiser => "run/model/unet/diffusion_pytorch_model.safetensors",
-            Trained::Classifier => "run/model/model.safetensors",
+            Trained::Denoiser => &["run/model/unet/diffusion_pytorch_model.safetensors"],
+            Trained::Classifier => &["run/model/model.safetensors"],
         }
     }
 
@@ -81,6 +85,10 @@ impl Task for TrainModel {
     fn outputs(&self) -> Vec<&'static str> {
         let shared = [self.what.weights(), "run/config.toml", "run/log.jsonl"];
         shared.into_iter().chain(self.what.texts().iter().copied()).collect()
+    }
+
+    fn bulky(&self) -> &'static [&'static str] {
+        self.what.bulky()
     }
 
     fn check(&self, folder: &Path, summary: &Value) -> Result<()> {
