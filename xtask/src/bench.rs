@@ -9,7 +9,12 @@ mod turns;
 mod worker;
 
 use crate::{
-    machine::Machine, process::output, python, scratch::Scratch, workspace, workspace::Binaries,
+    machine::Machine,
+    process::output,
+    python,
+    scratch::Scratch,
+    workspace,
+    workspace::{BINARIES, Binaries},
 };
 use anyhow::{Result, bail};
 use case::{Case, Kind};
@@ -17,10 +22,6 @@ use diff_core::{Error, save::atomic_bytes};
 use peer::{Peers, Variant};
 use result::Report;
 use std::{path::PathBuf, process::Command, thread, time::Duration};
-
-/// The binaries that are timed. diff-eval is built along, so that all share one set of features
-/// with `reproduce` and nothing is built twice.
-const BINARIES: [&str; 4] = ["diff-models", "diff-train", "diff-sample", "diff-eval"];
 
 /// Time our binaries against PyTorch and diffusers: the CIFAR-10 U-Net with the same weights on both
 /// sides, forward, a training step, and sampling.

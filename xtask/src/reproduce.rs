@@ -37,6 +37,9 @@ pub(crate) struct Args {
     /// Folder of the cells and the report [default: runs/EXPERIMENT].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Take this checkpoint, a folder or `hub:org/name`, instead of training the experiment's model.
+    #[arg(long, value_name = "CHECKPOINT")]
+    checkpoint: Option<String>,
     /// Print the plan with its cost, and stop.
     #[arg(long)]
     dry_run: bool,
@@ -65,7 +68,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         (_, true) => "digits-full",
         _ => &args.experiment,
     };
-    let experiment = Experiment::load(name, &args.overrides)?;
+    let mut experiment = Experiment::load(name, &args.overrides)?;
+    if let Some(checkpoint) = &args.checkpoint {
+        experiment.take(checkpoint)?;
+    }
     let cells = plan::plan(&experiment)?;
     let out = match &args.out {
         Some(out) => out.clone(),

@@ -10,7 +10,7 @@ use std::{
 };
 
 /// The binaries an experiment is made of, each named like its crate.
-pub(crate) const BINARIES: [&str; 3] = ["diff-train", "diff-sample", "diff-eval"];
+pub(crate) const BINARIES: [&str; 4] = ["diff-models", "diff-train", "diff-sample", "diff-eval"];
 
 /// The folder of the workspace's `Cargo.toml`.
 pub(crate) fn root() -> PathBuf {

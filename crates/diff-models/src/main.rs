@@ -81,6 +81,17 @@ enum Command {
         #[arg(long)]
         out: PathBuf,
     },
+    /// Write a checkpoint, in whatever layout it is, as a folder of our own: f32, safetensors.
+    Copy {
+        /// A checkpoint folder, a run folder, or `hub:org/name`.
+        checkpoint: String,
+        /// The folder to write.
+        #[arg(long)]
+        out: PathBuf,
+        /// Print what it is as one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
     /// Make a checkpoint of the weights of a file that comes without a configuration, as the
     /// repositories of the papers publish them.
     Import {
@@ -179,6 +190,11 @@ fn run(args: Cli) -> anyhow::Result<()> {
         Command::Init { network, seed, out } => {
             let (architecture, schedule) = (network.architecture()?, network.schedule()?);
             save(&Checkpoint::init(&architecture, schedule, seed, &Device::Cpu)?, &out)
+        }
+        Command::Copy { checkpoint, out, json } => {
+            let checkpoint = Checkpoint::open(&checkpoint, &Device::Cpu)?;
+            save(&checkpoint, &out)?;
+            if json { print(&checkpoint.summary(), json) } else { Ok(()) }
         }
         Command::Import { weights, network, out } => {
             let (architecture, schedule) = (network.architecture()?, network.schedule()?);

@@ -1,6 +1,7 @@
 //! The report of an experiment: gathered once, then written as a page, as Markdown and as data.
 
 mod base64;
+mod beside;
 mod blocks;
 mod chart;
 pub(crate) mod compare;

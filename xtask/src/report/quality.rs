@@ -325,7 +325,7 @@ fn gap_chart(
 }
 
 /// A number with what is known of its sureness.
-fn estimate(estimate: &Estimate) -> String {
+pub(super) fn estimate(estimate: &Estimate) -> String {
     let value = text::number(estimate.value);
     match estimate.spread {
         Spread::Unknown => value,

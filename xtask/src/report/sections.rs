@@ -1,7 +1,7 @@
 //! The report's sections, in the order in which they are read.
 
 use super::{
-    Report,
+    Report, beside,
     blocks::{Block, Section, Table},
     quality,
     table::Td,
@@ -14,6 +14,7 @@ pub(crate) fn sections(report: &Report) -> Vec<Section> {
     let all = [
         ("Without a result", missing(report)),
         ("Differences", quality::differences(report)),
+        ("Published tables", beside::tables(report)),
         ("Distances", quality::distances(report)),
         ("Samples", samples(report)),
         ("Estimation gap", quality::gap(report)),
@@ -71,7 +72,7 @@ fn samples(report: &Report) -> Vec<Block> {
 /// Whatever has no section of its own.
 fn further(report: &Report) -> Vec<Block> {
     let mut blocks = Vec::new();
-    for kind in [MeasureKind::Floor, MeasureKind::Pixels] {
+    for kind in [MeasureKind::Floor, MeasureKind::Pixels, MeasureKind::Reconstruction] {
         for (measure, values) in report.evidence.of_kind(report.experiment, kind) {
             let mut columns: Vec<&str> =
                 values.iter().flat_map(|value| value.numbers().into_keys()).collect();

@@ -10,7 +10,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
 };
-use toml::Table;
+use toml::{Table, Value};
 
 /// Settings by dotted key.
 #[derive(Default)]
@@ -27,6 +27,11 @@ impl Settings {
         let mut models = Vec::new();
         for (model, done) in experiment.models.iter().zip(trained) {
             let table = match done {
+                // Of a model that was not trained here all that is known is where it came from.
+                Some(_) if model.checkpoint.is_some() => {
+                    let checkpoint = model.checkpoint.iter().cloned().map(Value::String);
+                    checkpoint.map(|value| ("checkpoint".to_string(), value)).collect()
+                }
                 Some(done) => resolved(done)?,
                 None => experiment.config_of(model, 0)?,
             };

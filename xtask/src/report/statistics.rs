@@ -51,6 +51,29 @@ impl Estimate {
     }
 }
 
+/// Spearman's: the correlation of the ranks of pairs, ties having their mean rank. None of fewer than
+/// three pairs, or where all of one side are equal.
+pub(crate) fn rank_correlation(pairs: &[(f64, f64)]) -> Option<f64> {
+    if pairs.len() < 3 {
+        return None;
+    }
+    let ranks = |of: fn(&(f64, f64)) -> f64| -> Vec<f64> {
+        let rank = |value: f64| {
+            let below = pairs.iter().filter(|pair| of(pair) < value).count() as f64;
+            let equal = pairs.iter().filter(|pair| of(pair) == value).count() as f64;
+            below + (equal - 1.0) / 2.0
+        };
+        pairs.iter().map(|pair| rank(of(pair))).collect()
+    };
+    let (a, b) = (ranks(|pair| pair.0), ranks(|pair| pair.1));
+    let middle = (pairs.len() - 1) as f64 / 2.0;
+    let sum = |x: &[f64], y: &[f64]| -> f64 {
+        x.iter().zip(y).map(|(x, y)| (x - middle) * (y - middle)).sum()
+    };
+    let spread = (sum(&a, &a) * sum(&b, &b)).sqrt();
+    (spread > 0.0).then(|| sum(&a, &b) / spread)
+}
+
 /// The difference a - b of two statistics of samples drawn with the same seeds, from replicates
 /// that resampled the same indices: the spread of the replicates' differences around their mean.
 pub(crate) fn paired(value: f64, a: &[f64], b: &[f64]) -> Option<(f64, f64)> {
@@ -94,6 +117,22 @@ fn student(freedom: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranks_of_pairs_agree_as_far_as_their_orders_do() {
+        let of = |b: [f64; 4]| {
+            let a = [10.0, 20.0, 30.0, 40.0];
+            rank_correlation(&a.into_iter().zip(b).collect::<Vec<_>>())
+        };
+        assert_eq!(of([1.0, 5.0, 6.0, 1e9]), Some(1.0));
+        assert_eq!(of([4.0, 3.0, 2.0, -1.0]), Some(-1.0));
+        // Ranks 0, 1, 2, 3 against 1, 0, 2, 3: 1 - 6 (1 + 1) / (4 (16 - 1)).
+        assert!((of([2.0, 1.0, 3.0, 4.0]).unwrap() - 0.8).abs() < 1e-12);
+        // scipy.stats.spearmanr([10, 20, 30, 40], [1, 1, 2, 3])
+        assert!((of([1.0, 1.0, 2.0, 3.0]).unwrap() - 0.9486832980505139).abs() < 1e-12);
+        assert_eq!(of([1.0; 4]), None);
+        assert_eq!(rank_correlation(&[(1.0, 2.0), (2.0, 3.0)]), None);
+    }
 
     #[test]
     fn one_seed_keeps_its_interval_and_more_have_a_deviation() {

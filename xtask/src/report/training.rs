@@ -73,8 +73,10 @@ pub(super) fn charts<'a>(
 ) -> Result<Vec<Chart>> {
     let mut logs = Vec::new();
     for (name, done) in trained {
-        if let Some(done) = done {
-            logs.push((name, curves::read(&done.folder.join("run/log.jsonl"))?));
+        // A checkpoint that was taken over has no log.
+        let log = done.map(|done| done.folder.join("run/log.jsonl"));
+        if let Some(log) = log.filter(|log| log.exists()) {
+            logs.push((name, curves::read(&log)?));
         }
     }
     Ok(curves::charts(&logs))

@@ -218,7 +218,8 @@ fn inspect(cell: &Cell, folder: &Path, stdout: &Path) -> Result<(Value, BTreeMap
     Ok((summary, outputs))
 }
 
-fn hash_of(path: &Path) -> Result<String> {
+/// The SHA-256 of a file.
+pub(crate) fn hash_of(path: &Path) -> Result<String> {
     let mut file = File::open(path).map_err(io_error(path, "read"))?;
     let mut hash = Hash(Sha256::new());
     io::copy(&mut file, &mut hash).map_err(io_error(path, "read"))?;

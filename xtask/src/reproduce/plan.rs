@@ -2,7 +2,7 @@
 
 use super::{
     experiment::{Experiment, Measure, Taken},
-    task::{DrawSamples, Measuring, Task, TrainModel, Trained},
+    task::{DrawSamples, Measuring, TakeCheckpoint, Task, TrainModel, Trained},
 };
 use anyhow::Result;
 
@@ -67,9 +67,16 @@ impl Planner<'_> {
         }
         for run in self.runs() {
             let model = &self.experiment.models[run.model];
-            let config = self.experiment.config_of(model, run.seed)?;
-            let task = Box::new(TrainModel { config, what: Trained::Denoiser });
-            let name = format!("train-{}", self.experiment.name_of(run));
+            let (verb, task): (_, Box<dyn Task>) = match &model.checkpoint {
+                Some(checkpoint) => {
+                    ("take", Box::new(TakeCheckpoint { checkpoint: checkpoint.clone() }))
+                }
+                None => {
+                    let config = self.experiment.config_of(model, run.seed)?;
+                    ("train", Box::new(TrainModel { config, what: Trained::Denoiser }))
+                }
+            };
+            let name = format!("{verb}-{}", self.experiment.name_of(run));
             self.push(name, Subject::Model(run), Vec::new(), task);
         }
         Ok(())

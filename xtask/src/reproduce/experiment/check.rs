@@ -74,6 +74,21 @@ fn references(experiment: &Experiment) -> Result<()> {
         known("contrasts.model", &contrast.model, &models)?;
         known("contrasts.against", &contrast.against, &models)?;
     }
+    for table in &experiment.tables {
+        let key = |row: &str| format!("tables.{}.{row}", table.title);
+        for row in &table.rows {
+            let lengths = [row.cells.len(), row.published.len()];
+            if let Some(length) = lengths.into_iter().find(|length| *length != table.columns.len())
+            {
+                let expected = format!("{}, one for every column", table.columns.len());
+                bail!(Error::argument(key(&row.name), format!("{length} entries"), expected));
+            }
+            if let Some(cell) = row.cells.iter().find(|cell| experiment.answer(cell).is_none()) {
+                let expected = "SAMPLER, MODEL/SAMPLER or MEASURE:FIELD of this experiment";
+                bail!(Error::argument(key(&row.name), cell, expected));
+            }
+        }
+    }
     for published in &experiment.published {
         known("published.model", &published.model, &models)?;
         known("published.against", &published.against, &models)?;

@@ -35,6 +35,8 @@ pub(crate) enum MeasureKind {
     Gap,
     /// The total gap and the three numbers of SA-DPM's Theorem 2.
     Bounds,
+    /// What is left of pictures after encoding and decoding them.
+    Reconstruction,
     /// A drawing of why errors that agree from step to step matter.
     Illustrate,
 }
@@ -61,6 +63,7 @@ impl MeasureKind {
             MeasureKind::Floor => "floor",
             MeasureKind::Gap => "gap",
             MeasureKind::Bounds => "bounds",
+            MeasureKind::Reconstruction => "reconstruction",
             MeasureKind::Illustrate => "illustrate",
         }
     }
@@ -69,7 +72,7 @@ impl MeasureKind {
     pub(crate) fn taken(self) -> Taken {
         match self {
             MeasureKind::Pixels | MeasureKind::Fd => Taken::Samples,
-            MeasureKind::Gap | MeasureKind::Bounds => Taken::Model,
+            MeasureKind::Gap | MeasureKind::Bounds | MeasureKind::Reconstruction => Taken::Model,
             MeasureKind::Floor => Taken::Classifier,
             MeasureKind::Illustrate => Taken::Nothing,
         }
@@ -111,6 +114,11 @@ impl MeasureKind {
                 "The total gap of Theorem 1 (mean norm), its square L_theta, and for windows of K steps \
                  the three numbers that Theorem 2 of SA-DPM orders, upper >= L_sa >= lower: means over \
                  pictures, with whether both inequalities hold for every picture."
+            }
+            MeasureKind::Reconstruction => {
+                "Held-out pictures are encoded by DDIM's map run upwards in S steps, decoded by the \
+                 same number of steps downwards, and compared with what they were: the mean squared \
+                 error a dimension on the scale from 0 to 1, nothing clipped (DDIM, table 2)."
             }
             MeasureKind::Illustrate => {
                 "Our drawing of the idea of SA-DPM's figure 1, where all is known: a mixture of two \

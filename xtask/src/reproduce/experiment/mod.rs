@@ -3,11 +3,13 @@
 mod check;
 mod find;
 mod measure;
+mod published;
 mod tables;
 
 use find::find;
 pub(crate) use find::{folder, list};
 pub(crate) use measure::{Measure, MeasureKind, Taken};
+pub(crate) use published::{Answer, Published, PublishedTable};
 pub(crate) use tables::flatten;
 
 use super::plan::Run;
@@ -53,6 +55,9 @@ pub(crate) struct Experiment {
     /// What a document says about the same question.
     #[serde(default)]
     pub(crate) published: Vec<Published>,
+    /// Published tables, and which cells answer theirs.
+    #[serde(default)]
+    pub(crate) tables: Vec<PublishedTable>,
 }
 
 /// The classifier, in diff-train's own terms.
@@ -84,6 +89,9 @@ pub(crate) struct Model {
     /// What differs from the shared configuration.
     #[serde(default)]
     pub(crate) config: Table,
+    /// A checkpoint to take instead of training one: a folder, or `hub:org/name`.
+    #[serde(default)]
+    pub(crate) checkpoint: Option<String>,
 }
 
 /// A way to sample.
@@ -139,26 +147,6 @@ pub(crate) struct Contrast {
     pub(crate) about: String,
 }
 
-/// A pair of published numbers that asks what a contrast asks.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Published {
-    /// The model that stands for the published one.
-    pub(crate) model: String,
-    /// The model that stands for its baseline.
-    pub(crate) against: String,
-    /// The sampler that stands for the published one.
-    pub(crate) sampler: String,
-    /// What was measured, on which data: `FID, CIFAR-10`.
-    pub(crate) metric: String,
-    /// The published number.
-    pub(crate) value: f64,
-    /// That of its baseline.
-    pub(crate) baseline: f64,
-    /// Document and table.
-    pub(crate) source: String,
-}
-
 fn one() -> u32 {
     1
 }
@@ -191,6 +179,17 @@ impl Experiment {
         experiment.name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         check::check(&experiment)?;
         Ok(experiment)
+    }
+
+    /// Puts a checkpoint in the place of the experiment's model.
+    pub(crate) fn take(&mut self, checkpoint: &str) -> Result<()> {
+        let [model] = self.models.as_mut_slice() else {
+            let expected =
+                format!("an experiment with one model; {} has {}", self.name, self.models.len());
+            bail!(Error::argument("checkpoint", checkpoint, expected));
+        };
+        model.checkpoint = Some(checkpoint.into());
+        Ok(())
     }
 
     /// The training seeds of a model, one at least.

@@ -81,7 +81,10 @@ impl Task for Measuring {
         match kind {
             MeasureKind::Gap | MeasureKind::Bounds => flag("name", "model".into()),
             MeasureKind::Illustrate => flag("svg", text(folder.join(DRAWING))),
-            MeasureKind::Pixels | MeasureKind::Fd | MeasureKind::Floor => {}
+            MeasureKind::Pixels
+            | MeasureKind::Fd
+            | MeasureKind::Floor
+            | MeasureKind::Reconstruction => {}
         }
         arguments.push("--json".into());
         arguments
@@ -108,6 +111,11 @@ impl Task for Measuring {
         Some(match self.measure.kind {
             MeasureKind::Gap => of("num") * (of("start") - 1.0).max(0.0),
             MeasureKind::Bounds => of("num") * 999.0,
+            MeasureKind::Reconstruction => {
+                let steps = self.measure.options.get("steps").and_then(Toml::as_str);
+                let each = steps.into_iter().flat_map(|list| list.split(','));
+                2.0 * of("num") * each.filter_map(|s| s.trim().parse::<f64>().ok()).sum::<f64>()
+            }
             _ => 0.0,
         })
     }

@@ -2,10 +2,12 @@
 
 mod measure;
 mod sample;
+mod take;
 mod train;
 
 pub(crate) use measure::{DRAWING, Measuring};
 pub(crate) use sample::{DrawSamples, GRID};
+pub(crate) use take::TakeCheckpoint;
 pub(crate) use train::{TrainModel, Trained};
 
 use anyhow::Result;

@@ -32,14 +32,14 @@ impl Trained {
         self.bulky()[0]
     }
 
-    fn bulky(self) -> &'static [&'static str] {
+    pub(super) fn bulky(self) -> &'static [&'static str] {
         match self {
             Trained::Denoiser => &["run/model/unet/diffusion_pytorch_model.safetensors"],
             Trained::Classifier => &["run/model/model.safetensors"],
         }
     }
 
-    fn texts(self) -> &'static [&'static str] {
+    pub(super) fn texts(self) -> &'static [&'static str] {
         match self {
             Trained::Denoiser => &[
                 "run/model/unet/config.json",
