@@ -161,7 +161,7 @@ fn gradients_are_those_of_finite_differences() {
             moved[i] += by;
             golden.total(&config, &Tensor::from_vec(moved, output.dims(), &Device::Cpu).unwrap())
         };
-        assert!(exact.iter().filter(|g| g.abs() > 1e-3).count() > exact.len() / 2, "{variance:?}");
+        assert!(exact.iter().filter(|g| **g != 0.0).count() > exact.len() / 2, "{variance:?}");
         // A place of every row but the one whose probabilities are at their floor, where the loss
         // does not move and nor does its gradient.
         for i in [0, 2, 3, 4, 5, 6].map(|b| b * row + (5 * b + 3) % row) {
@@ -169,7 +169,7 @@ fn gradients_are_those_of_finite_differences() {
             let error = (slope - exact[i]).abs();
             assert!(error <= 1e-6 * (1.0 + slope.abs()), "{variance:?} {i}: {} {slope}", exact[i]);
         }
-        assert!(exact[row..row + 3].iter().all(|g| *g == 0.0), "{variance:?}");
+        assert!(exact[row..2 * row].iter().all(|g| *g == 0.0), "{variance:?}");
     }
 }
 

@@ -5,6 +5,7 @@
 mod classifier;
 mod disk;
 mod errors;
+mod likelihood;
 mod loss;
 mod pipeline;
 mod resume;

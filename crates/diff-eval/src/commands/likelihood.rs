@@ -178,18 +178,18 @@ fn table(bench: &Bench, request: &LikelihoodRequest, found: &[Found]) -> String 
     let names = found.iter().map(|found| found.model.name.chars().count());
     let name_width = names.max().unwrap_or(0);
     out += &" ".repeat(name_width);
-    out += &format!("  {:8}  {:>21}", "variance", "bits/dim");
+    out += &format!("  {:8}  {:>24}", "variance", "bits/dim");
     for part in ["prior", "transitions", "decoder"] {
         out += &format!("  {part:>11}");
     }
-    out += &format!("  {:>24}\n", "above the first");
+    out += &format!("  {:>25}\n", "above the first");
     for Found { model, variance, summary } in found {
         let Summary { total, prior, transitions, decoder, above } = summary;
-        out += &format!("{:<name_width$}  {:8}  {:>21}", model.name, variance.name(), shown(total));
+        out += &format!("{:<name_width$}  {:8}  {:>24}", model.name, variance.name(), shown(total));
         for part in [prior, transitions, decoder] {
             out += &format!("  {:>11.4}", part.value);
         }
-        out += &format!("  {:>24}\n", above.as_ref().map_or("-".into(), shown));
+        out += &format!("  {:>25}\n", above.as_ref().map_or("-".into(), shown));
     }
     out
 }
