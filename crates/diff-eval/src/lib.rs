@@ -9,6 +9,7 @@ mod floor;
 mod frechet;
 pub mod gap;
 mod judge;
+pub mod likelihood;
 mod metric;
 mod moments;
 mod neighbours;

@@ -263,6 +263,16 @@ impl RunConfig {
             let dropped = self.train.label_drop;
             return Err(diff_core::Error::argument("train.label_drop", dropped, expected).into());
         }
+        if let NetworkConfig::Denoiser(architecture) = &self.network {
+            self.objective.check_output(architecture.config().second())?;
+        }
+        if self.objective.takes_grey_levels() && self.data.transform != Transform::Rescaled {
+            let expected = format!(
+                "rescaled: the decoder of objective.kind = {} has 256 levels evenly over [-1, 1]",
+                self.objective.kind()
+            );
+            return Err(diff_core::Error::argument("data.transform", "logit", expected).into());
+        }
         if classifier && self.preview.every > 0 {
             return refuse("preview.every", &self.preview.every, "0 (no previews)");
         }
@@ -321,7 +331,10 @@ mod tests {
         assert_eq!(refused(&[]), "");
         for (overrides, words) in [
             (["objective={ kind = 'sa' }"], ["objective.kind = sa", "classifier, which goes with"]),
-            (["network={ kind = 'ddpm' }"], ["objective.kind = classifier", "simple or sa, which"]),
+            (
+                ["network={ kind = 'ddpm' }"],
+                ["objective.kind = classifier", "simple, sa, vlb or hybrid, which"],
+            ),
             (["preview.every=9"], ["preview.every = 9", "0 (no previews)"]),
             (["data.transform='logit'"], ["data.transform = logit", "rescaled"]),
         ] {

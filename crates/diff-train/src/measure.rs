@@ -16,10 +16,12 @@ use std::{collections::BTreeMap, collections::HashMap, path::Path};
 /// What was measured.
 #[derive(Clone, Debug, Serialize)]
 pub struct Measured {
-    /// L_simple.
+    /// L_simple; none where the objective has no such term.
     pub simple: Option<f64>,
     /// L_sa; none where the objective has no such term.
     pub sa: Option<f64>,
+    /// L_vlb in bits per dimension, without its prior term; none where the objective has none.
+    pub vlb: Option<f64>,
     /// The weighted sum that is minimised.
     pub total: f64,
     /// L2 norm of the gradient of `total` by parameter.
@@ -127,6 +129,7 @@ pub fn measure(
     Ok(Measured {
         simple: part("simple")?,
         sa: part("sa")?,
+        vlb: part("vlb")?,
         total: scalar(&loss.total)?,
         grad_norms: Gradients::of(&loss.total, params)?.norms()?.into_iter().collect(),
     })

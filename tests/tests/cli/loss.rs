@@ -52,3 +52,15 @@ fn the_plain_output_holds_the_same_numbers() {
     assert!(output.status.success() && text.starts_with("simple  60.82"), "{text}");
     assert!(text.contains("sa      -\n") && text.contains("conv_in.weight"), "{text}");
 }
+
+#[test]
+fn the_bound_is_measured_where_the_network_can_have_it() {
+    let line = "diff-train loss --checkpoint %/model --input %/input.safetensors";
+    let found = json(&fixtures(), &format!("{line} --set objective.kind=vlb --json"));
+    assert!(found["vlb"].as_f64().unwrap() > 0.0 && found["simple"].is_null(), "{found}");
+    assert_eq!(found["vlb"], found["total"]);
+    let output = run(&fixtures(), &format!("{line} --set objective.kind=hybrid"));
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(message.contains("objective.kind = hybrid") && message.contains("learn_sigma"));
+}

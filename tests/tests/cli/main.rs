@@ -6,6 +6,7 @@ mod classes;
 mod classifier;
 mod disk;
 mod errors;
+mod likelihood;
 mod loss;
 mod pipeline;
 mod resume;

@@ -129,6 +129,7 @@ pub(super) const SCRIPTS: &[Script] = &[
     script("tensorboard_events", TRAIN, &["events."], &[], &["PIL", "tensorboard", "torch"]),
     script("torch_files", MODELS, &["torch_"], &[], &["numpy", "torch"]),
     script("unet", MODELS, &["unet_"], &[], DIFFUSERS),
+    script("vlb", TRAIN, &["vlb."], &[ADM], TORCH),
 ];
 
 /// Files of `tests/golden` that make no fixtures: a check of checkpoints, and what others import.

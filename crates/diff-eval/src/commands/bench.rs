@@ -34,12 +34,12 @@ impl BenchArgs {
 pub(crate) fn for_every_model<T>(
     bench: &Bench,
     num: u64,
-    mut measure: impl FnMut(&Subject, &mut dyn FnMut(f64)) -> diff_eval::Result<T>,
+    mut measure: impl FnMut(&Model, &Subject, &mut dyn FnMut(f64)) -> diff_eval::Result<T>,
 ) -> anyhow::Result<Vec<T>> {
     let mut progress = Progress::new(num.saturating_mul(bench.models.len() as u64), "pictures");
     let mut one = |(i, model): (usize, &Model)| {
         let before = i as f64 * num as f64;
-        let measured = measure(&bench.subject(model), &mut |done| {
+        let measured = measure(model, &bench.subject(model), &mut |done| {
             progress.update(before + done, &model.name);
         });
         measured.map_err(|e| anyhow::Error::from(e).context(format!("measuring {}", model.spec)))

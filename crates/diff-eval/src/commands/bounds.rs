@@ -43,7 +43,7 @@ pub(crate) fn run(args: &BoundsArgs) -> anyhow::Result<()> {
     };
     let bench = args.bench.open()?;
     request.check(bench.schedule.timesteps())?;
-    let reports = for_every_model(&bench, args.num, |subject, progress| {
+    let reports = for_every_model(&bench, args.num, |_, subject, progress| {
         bounds(subject, &bench.pictures, &request, progress)
     })?;
     let measured = bench.models.iter().zip(&reports);

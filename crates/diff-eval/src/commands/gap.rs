@@ -56,7 +56,7 @@ pub(crate) fn run(args: &GapArgs) -> anyhow::Result<()> {
     };
     let bench = args.bench.open()?;
     request.check(bench.schedule.timesteps())?;
-    let curves = for_every_model(&bench, args.num, |subject, progress| {
+    let curves = for_every_model(&bench, args.num, |_, subject, progress| {
         measure(subject, &bench.pictures, &request, progress)
     })?;
     let names = bench.models.iter().map(|model| model.name.clone());

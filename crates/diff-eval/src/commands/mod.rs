@@ -6,6 +6,7 @@ mod fd;
 mod floor;
 mod gap;
 mod illustrate;
+mod likelihood;
 mod pixels;
 mod select;
 mod space;
@@ -32,6 +33,9 @@ enum Command {
     Gap(gap::GapArgs),
     /// Measure the total gap of trained networks and the bounds of SA-DPM's Theorem 2.
     Bounds(bounds::BoundsArgs),
+    /// Measure how well trained networks would compress pictures: the variational bound in bits per
+    /// dimension.
+    Likelihood(likelihood::LikelihoodArgs),
     /// Draw why errors that agree from step to step matter, on data of which all is known.
     Illustrate(illustrate::IllustrateArgs),
     /// Judge samples in a classifier's features: Fréchet distance, classifier score, and how near
@@ -53,6 +57,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Pixels(args) => pixels::run(&args),
         Command::Gap(args) => gap::run(&args),
         Command::Bounds(args) => bounds::run(&args),
+        Command::Likelihood(args) => likelihood::run(&args),
         Command::Illustrate(args) => illustrate::run(&args),
         Command::Fd(args) => fd::run(&args),
         Command::Floor(args) => floor::run(&args),

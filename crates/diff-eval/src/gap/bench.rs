@@ -4,7 +4,7 @@ use super::{CleanPictures, Subject};
 use crate::{Result, pictures::source_and_split};
 use candle_core::{DType, Device};
 use diff_core::{Error, Schedule, config};
-use diff_models::{checkpoint::Checkpoint, digest::sha256, pictures::Transform};
+use diff_models::{checkpoint::Checkpoint, digest::sha256, nets::SecondType, pictures::Transform};
 use diff_train::{
     config::RunConfig,
     data::{self, DataConfig, Split},
@@ -103,6 +103,11 @@ struct MadeFor {
 }
 
 impl Model {
+    /// Whether it says its own variance.
+    pub fn learns_variance(&self) -> bool {
+        self.checkpoint.denoiser.architecture().config().second() == SecondType::Range
+    }
+
     fn open(spec: &str, name: &str, device: &Device) -> Result<Self> {
         let checkpoint = Checkpoint::open(spec, device)?;
         let weights_sha256 = checkpoint.source.as_deref().map(sha256).transpose()?;

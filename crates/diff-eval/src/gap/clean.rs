@@ -71,8 +71,17 @@ impl CleanPictures {
         num.saturating_sub(self.len() as u64)
     }
 
+    /// Whether a picture's values are 256 evenly spaced grey levels over [-1, 1]; pictures given by
+    /// their values are taken to be.
+    pub(crate) fn has_even_levels(&self) -> bool {
+        match &self.rows {
+            Rows::Data(_, transform) => *transform == Transform::Rescaled,
+            Rows::Values(_) => true,
+        }
+    }
+
     /// The values of the pictures with these numbers, row-major [B, C, H, W].
-    pub(super) fn values(&self, numbers: Range<u64>) -> Vec<f64> {
+    pub(crate) fn values(&self, numbers: Range<u64>) -> Vec<f64> {
         let mut out = Vec::new();
         for i in numbers.map(|number| self.place(number)) {
             match &self.rows {
@@ -92,7 +101,7 @@ impl CleanPictures {
     ///
     /// # Errors
     /// Names the first picture that has none.
-    pub(super) fn labels(&self, numbers: Range<u64>) -> Result<Vec<u32>> {
+    pub(crate) fn labels(&self, numbers: Range<u64>) -> Result<Vec<u32>> {
         let label = |number| match &self.rows {
             Rows::Data(data, _) => data.label(self.place(number)),
             Rows::Values(_) => None,

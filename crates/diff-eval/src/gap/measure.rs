@@ -43,7 +43,7 @@ impl GapRequest {
     }
 }
 
-pub(super) fn check_counts(num: u64, batch: usize) -> Result<()> {
+pub(crate) fn check_counts(num: u64, batch: usize) -> Result<()> {
     if num == 0 {
         return Err(Error::argument("num", 0, "at least 1 picture").into());
     }
@@ -94,12 +94,12 @@ pub(super) fn walk_all(
 }
 
 /// The numbers 0..num in ranges of at most `batch`.
-pub(super) fn batches(num: u64, batch: usize) -> impl Iterator<Item = Range<u64>> {
+pub(crate) fn batches(num: u64, batch: usize) -> impl Iterator<Item = Range<u64>> {
     (0..num).step_by(batch).map(move |first| first..num.min(first.saturating_add(batch as u64)))
 }
 
 /// x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps for every picture; also hands out eps.
-pub(super) fn forward_sample(
+pub(crate) fn forward_sample(
     schedule: &Schedule,
     noise: &dyn Noise,
     (numbers, x0): (Range<u64>, &[f64]),

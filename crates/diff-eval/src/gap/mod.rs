@@ -25,3 +25,8 @@ pub use illustrate::{Illustration, illustrate};
 pub use measure::{GapRequest, measure};
 pub use report::{chart, csv};
 pub use subject::Subject;
+pub(crate) use {
+    measure::{batches, check_counts, forward_sample},
+    noise::{Addressed, Noise},
+    report::field,
+};

@@ -1,7 +1,7 @@
 use diff_core::rng::{Address, Purpose};
 
 /// Where the noise of a measurement comes from, picture by picture.
-pub(super) trait Noise {
+pub(crate) trait Noise {
     /// eps_t of the forward sample x_t of picture `picture`.
     fn forward(&self, picture: u64, t: usize, out: &mut [f64]);
 
@@ -10,8 +10,8 @@ pub(super) trait Noise {
 }
 
 /// Standard normal noise as a function of (seed, picture, t).
-pub(super) struct Addressed {
-    pub(super) seed: u64,
+pub(crate) struct Addressed {
+    pub(crate) seed: u64,
 }
 
 const FORWARD: u16 = 0;

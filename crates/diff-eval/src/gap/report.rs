@@ -29,7 +29,7 @@ pub fn csv(measured: &[(String, GapCurves)]) -> String {
 }
 
 /// A field of a CSV file, quoted if it has to be.
-fn field(text: &str) -> String {
+pub(crate) fn field(text: &str) -> String {
     match text.contains([',', '"', '\n', '\r']) {
         true => format!("\"{}\"", text.replace('"', "\"\"")),
         false => text.to_string(),

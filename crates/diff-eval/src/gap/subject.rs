@@ -1,7 +1,7 @@
 use crate::{Error, Result, gap::CleanPictures};
 use candle_core::{DType, Device, Tensor};
 use diff_core::Schedule;
-use diff_models::{Condition, Context, Denoiser};
+use diff_models::{Condition, Context, Denoiser, Second};
 use std::ops::Range;
 
 /// A denoiser that is measured.
@@ -21,7 +21,7 @@ pub struct Subject<'a> {
 
 impl Subject<'_> {
     /// What it is told of the pictures with these numbers.
-    pub(super) fn condition(
+    pub(crate) fn condition(
         &self,
         pictures: &CleanPictures,
         numbers: Range<u64>,
@@ -43,29 +43,54 @@ impl Subject<'_> {
         t: usize,
         condition: &Condition,
     ) -> Result<Vec<f64>> {
+        Ok(self.predict(x, shape, t, condition)?.eps)
+    }
+
+    /// All that it predicts, as [`Subject::eps`].
+    pub(crate) fn predict(
+        &self,
+        x: &[f64],
+        shape: [usize; 3],
+        t: usize,
+        condition: &Condition,
+    ) -> Result<Predicted> {
         let rows = x.len() / shape.iter().product::<usize>();
-        let eps = self.predict(x, (rows, shape), t, condition)?;
-        match eps.iter().filter(|value| !value.is_finite()).count() {
-            0 => Ok(eps),
+        let predicted = self.forward(x, (rows, shape), t, condition)?;
+        let values = || predicted.eps.iter().chain(predicted.range.iter().flatten());
+        match values().filter(|value| !value.is_finite()).count() {
+            0 => Ok(predicted),
             count => Err(Error::NotFinite(format!(
                 "{count} of {} predicted values at t = {t}",
-                eps.len()
+                values().count()
             ))),
         }
     }
 
-    fn predict(
+    fn forward(
         &self,
         x: &[f64],
         (rows, [c, h, w]): (usize, [usize; 3]),
         t: usize,
         condition: &Condition,
-    ) -> Result<Vec<f64>, diff_models::Error> {
+    ) -> Result<Predicted, diff_models::Error> {
         let x = Tensor::from_slice(x, (rows, c, h, w), &Device::Cpu)?;
         let x = x.to_dtype(self.dtype)?.to_device(&self.device)?;
         let times = vec![t as f64; rows];
         let prediction = self.denoiser.forward(&x, &times, condition, &Context::Eval)?;
         let eps = prediction.eps(&x, &[self.schedule.alpha_bar(t)])?;
-        Ok(eps.flatten_all()?.to_dtype(DType::F64)?.to_vec1()?)
+        let values = |x: Tensor| x.flatten_all()?.to_dtype(DType::F64)?.to_vec1();
+        let range = match prediction.second {
+            Second::Range(range) => Some(values(range)?),
+            _ => None,
+        };
+        Ok(Predicted { eps: values(eps)?, range })
     }
+}
+
+/// What a network predicts, row-major [B, C, H, W].
+pub(crate) struct Predicted {
+    /// The noise.
+    pub(crate) eps: Vec<f64>,
+    /// Where its variance lies between log beta~ (-1) and log beta (1), if it says.
+    pub(crate) range: Option<Vec<f64>>,
 }

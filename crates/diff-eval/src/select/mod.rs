@@ -162,6 +162,8 @@ impl<'a> Selection<'a> {
         let checkpoint = Checkpoint::open(&folder.display().to_string(), &self.trial.device)?;
         let weights_sha256 = checkpoint.source.as_deref().map(sha256).transpose()?;
         let weights_sha256 = weights_sha256.unwrap_or_default();
+        let second = checkpoint.denoiser.architecture().config().second();
+        self.trial.sampler.check_network(second)?;
         let terms = self.terms_of(self.trial.sampler.resolved(&checkpoint.schedule)?);
         let measured = match self.record.find(&weights_sha256, &terms) {
             Some(measured) => measured.clone(),

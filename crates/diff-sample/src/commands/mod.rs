@@ -111,6 +111,7 @@ impl SampleArgs {
             clip: self.clip,
         };
         let spec = spec.resolved(&checkpoint.schedule)?;
+        spec.check_network(checkpoint.denoiser.architecture().config().second())?;
         let request = Request {
             indices: self.indices()?,
             batch: self.batch,

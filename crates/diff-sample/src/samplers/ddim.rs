@@ -2,7 +2,7 @@
 //! x_s = sqrt(abar_s) x_0 + c2 eps + c1 z, c1 = eta sqrt((1 - abar_t/abar_s)(1-abar_s)/(1-abar_t)),
 //! c2 = sqrt(1 - abar_s - c1^2). eta = 0 is DDIM, eta = 1 is DDPM with the posterior variance.
 
-use super::{Clip, Entry, Plan, Predict, Sampler};
+use super::{Clip, Entry, Plan, Predict, Sampler, SecondType};
 use crate::Result;
 use candle_core::Tensor;
 
@@ -14,6 +14,7 @@ pub(super) const DDIM: Entry = Entry {
     calls_per_step: 1,
     stochastic: true,
     takes_eta: true,
+    second: SecondType::None,
     clips: &[Clip::None, Clip::KeepEps, Clip::RecomputeEps],
     build: |plan, eta, clip| Box::new(Ddim { plan, eta, clip }),
 };

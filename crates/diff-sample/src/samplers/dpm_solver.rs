@@ -4,7 +4,7 @@
 //! x_s = (sigma_s / sigma_t) e^-h x + sqrt(abar_s) (1 - e^-2h) D + sigma_s sqrt(1 - e^-2h) z,
 //! sigma = sqrt(1 - abar). The first step, and the one onto clean data, know D = x_0 only.
 
-use super::{Clip, Entry, ODE_CLIPS, Plan, Predict, Sampler};
+use super::{Clip, Entry, ODE_CLIPS, Plan, Predict, Sampler, SecondType};
 use crate::Result;
 use candle_core::Tensor;
 
@@ -16,6 +16,7 @@ pub(super) const ODE: Entry = Entry {
     calls_per_step: 1,
     stochastic: false,
     takes_eta: false,
+    second: SecondType::None,
     clips: ODE_CLIPS,
     build: |plan, _, clip| Box::new(DpmSolver { plan, clip, noisy: false, last: None }),
 };

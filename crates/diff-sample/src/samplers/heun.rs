@@ -2,7 +2,7 @@
 //! sigma = sqrt((1 - abar) / abar) (DDIM, equation 14; EDM, algorithm 1 without churn, whose slope is the
 //! predicted noise). The step onto clean data is a plain one.
 
-use super::{Clip, Entry, ODE_CLIPS, Plan, Predict, Sampler, transfer};
+use super::{Clip, Entry, ODE_CLIPS, Plan, Predict, Sampler, SecondType, transfer};
 use crate::Result;
 use candle_core::Tensor;
 
@@ -14,6 +14,7 @@ pub(super) const HEUN: Entry = Entry {
     calls_per_step: 2,
     stochastic: false,
     takes_eta: false,
+    second: SecondType::None,
     clips: ODE_CLIPS,
     build: |plan, _, clip| Box::new(Heun { plan, clip }),
 };

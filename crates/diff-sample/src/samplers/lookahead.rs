@@ -2,7 +2,7 @@
 //! before, x_0 + lambda (x_0 - x_0'), lambda = 0.1 as in its code; the noise stays what was predicted. What it adds does not vanish with the
 //! length of steps: it is for few steps and networks that err, and has no order.
 
-use super::{Clip, Entry, Plan, Predict, Sampler};
+use super::{Clip, Entry, Plan, Predict, Sampler, SecondType};
 use crate::Result;
 use candle_core::Tensor;
 
@@ -14,6 +14,7 @@ pub(super) const LA_DDIM: Entry = Entry {
     calls_per_step: 1,
     stochastic: true,
     takes_eta: true,
+    second: SecondType::None,
     clips: &[Clip::None, Clip::KeepEps, Clip::RecomputeEps],
     build: |plan, eta, clip| Box::new(LookAhead { plan, eta, clip, last: None }),
 };

@@ -18,6 +18,7 @@ pub use predict::{Clip, Estimate, Predict};
 use crate::{Error, Result};
 use candle_core::Tensor;
 use diff_core::{Schedule, Step, config::nearest};
+use diff_models::nets::SecondType;
 use serde::{Deserialize, Serialize};
 
 /// A sampler in the middle of its plan.
@@ -46,6 +47,8 @@ pub struct Entry {
     pub stochastic: bool,
     /// Whether it takes eta.
     pub takes_eta: bool,
+    /// The second block of output that it needs of a network.
+    pub second: SecondType,
     /// Clipping policies it knows; the first is its default.
     pub clips: &'static [Clip],
     build: fn(Plan, f64, Clip) -> Box<dyn Sampler>,
@@ -55,6 +58,7 @@ pub struct Entry {
 pub const SAMPLERS: &[Entry] = &[
     ddpm::SMALL,
     ddpm::LARGE,
+    ddpm::LEARNED,
     ddim::DDIM,
     ddpm::SIGMA_HAT,
     lookahead::LA_DDIM,
@@ -130,6 +134,18 @@ impl SamplerSpec {
         })
     }
 
+    /// Refuses a network without the second block of output that the sampler needs.
+    ///
+    /// # Errors
+    /// Unknown samplers, and what is missing.
+    pub fn check_network(&self, second: SecondType) -> Result<()> {
+        let entry = find(&self.sampler)?;
+        match entry.second == SecondType::None || entry.second == second {
+            true => Ok(()),
+            false => Err(lacking(entry)),
+        }
+    }
+
     fn times(&self, schedule: &Schedule) -> Result<Vec<usize>> {
         let steps = self.steps(schedule.timesteps())?;
         Ok(diff_core::trajectory::resolve(&self.trajectory, steps, schedule)?)
@@ -153,6 +169,18 @@ fn find(name: &str) -> Result<&'static Entry> {
         let expected = format!("one of {}{hint}", names.join(", "));
         Error::Core(diff_core::Error::argument("sampler", name, expected))
     })
+}
+
+/// What a network lacks that a sampler needs.
+fn lacking(entry: &Entry) -> Error {
+    let what = match entry.second {
+        SecondType::Range => "learned variance (adm with learn_sigma = true)",
+        SecondType::Npr => "head for NPR",
+        SecondType::Sn => "head for SN",
+        SecondType::None => "first block",
+    };
+    let expected = format!("another one: this one needs a {what}, which the network has not");
+    diff_core::Error::argument("sampler", entry.name, expected).into()
 }
 
 fn check_eta(entry: &Entry, eta: Option<f64>) -> Result<f64> {

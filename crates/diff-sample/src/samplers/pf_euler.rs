@@ -5,7 +5,7 @@
 //! The step onto clean data takes half of the predicted noise away only, which shows: it is DDIM's unless
 //! asked for.
 
-use super::{Clip, Entry, ODE_CLIPS, Plan, Predict, Sampler, transfer};
+use super::{Clip, Entry, ODE_CLIPS, Plan, Predict, Sampler, SecondType, transfer};
 use crate::Result;
 use candle_core::Tensor;
 
@@ -17,6 +17,7 @@ pub(super) const PF_EULER: Entry = Entry {
     calls_per_step: 1,
     stochastic: false,
     takes_eta: false,
+    second: SecondType::None,
     clips: ODE_CLIPS,
     build: |plan, _, clip| Box::new(PfEuler { plan, clip, last: false }),
 };

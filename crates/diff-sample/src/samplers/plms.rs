@@ -2,7 +2,7 @@
 //! Stable Diffusion's PLMS): DDIM's step along a mean of the last predictions with Adams and Bashforth's
 //! weights. The first step, which has none before it, predicts at both its ends.
 
-use super::{Clip, Entry, ODE_CLIPS, Plan, Predict, Sampler, transfer};
+use super::{Clip, Entry, ODE_CLIPS, Plan, Predict, Sampler, SecondType, transfer};
 use crate::Result;
 use candle_core::Tensor;
 use std::collections::VecDeque;
@@ -15,6 +15,7 @@ pub(super) const PLMS: Entry = Entry {
     calls_per_step: 1,
     stochastic: false,
     takes_eta: false,
+    second: SecondType::None,
     clips: ODE_CLIPS,
     build: |plan, _, clip| Box::new(Plms { plan, clip, last: VecDeque::new() }),
 };

@@ -4,7 +4,9 @@ use diff_core::{
     Schedule,
     rng::{Address, Purpose},
 };
-use diff_models::{Condition, Context, Denoiser, Prediction, eps_to_x0, noise::normals, x0_to_eps};
+use diff_models::{
+    Condition, Context, Denoiser, Prediction, Second, eps_to_x0, noise::normals, x0_to_eps,
+};
 use serde::{Deserialize, Serialize};
 
 /// What is done to the predicted clean image. Published numbers differ by it.
@@ -36,12 +38,14 @@ impl Clip {
     }
 }
 
-/// The two readings of one prediction, `[B, C, H, W]` each.
+/// The two readings of one prediction, `[B, C, H, W]` each, and what came with it.
 pub struct Estimate {
     /// The clean image, clipped as asked.
     pub x0: Tensor,
     /// The noise.
     pub eps: Tensor,
+    /// The network's second block.
+    pub second: Second,
 }
 
 /// What a sampler may ask for: predictions (counted) and addressed noise.
@@ -91,15 +95,16 @@ impl<'a> Predict<'a> {
             diff_models::Mean::Eps(eps) => eps_to_x0(x, eps, &alpha_bar)?,
             _ => prediction.x0(x, &alpha_bar)?,
         };
-        Ok(match clip {
-            Clip::None => Estimate { x0, eps },
-            Clip::Posterior | Clip::KeepEps => Estimate { x0: x0.clamp(-1.0, 1.0)?, eps },
+        let (x0, eps) = match clip {
+            Clip::None => (x0, eps),
+            Clip::Posterior | Clip::KeepEps => (x0.clamp(-1.0, 1.0)?, eps),
             Clip::RecomputeEps => {
                 let x0 = x0.clamp(-1.0, 1.0)?;
                 let eps = x0_to_eps(x, &x0, &alpha_bar)?;
-                Estimate { x0, eps }
+                (x0, eps)
             }
-        })
+        };
+        Ok(Estimate { x0, eps, second: prediction.second })
     }
 
     /// What the network says, led by guidance; class and null label go through it as one batch.

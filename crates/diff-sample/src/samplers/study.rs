@@ -4,7 +4,7 @@
 //! abar_t)) eps + sqrt(v) z. Its "simple variance" adds noise of variance beta_{t|s} to the step of
 //! eta = 1, onto clean data too.
 
-use super::{Clip, Entry, ODE_CLIPS, Plan, Predict, Sampler};
+use super::{Clip, Entry, ODE_CLIPS, Plan, Predict, Sampler, SecondType};
 use crate::Result;
 use candle_core::Tensor;
 
@@ -16,6 +16,7 @@ pub(super) const DDIM: Entry = Entry {
     calls_per_step: 1,
     stochastic: true,
     takes_eta: true,
+    second: SecondType::None,
     clips: ODE_CLIPS,
     build: |plan, eta, clip| Box::new(Study { plan, clip, eta, simple: false }),
 };

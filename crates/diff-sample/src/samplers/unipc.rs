@@ -2,7 +2,7 @@
 //! and 2; diffusers' `bh2`). A step first corrects the state that the step before predicted, by what the
 //! network makes of it, then predicts the next one: no call more than DPM-Solver++(2M), an order more.
 
-use super::{Clip, Entry, ODE_CLIPS, Plan, Predict, Sampler};
+use super::{Clip, Entry, ODE_CLIPS, Plan, Predict, Sampler, SecondType};
 use crate::Result;
 use candle_core::Tensor;
 use diff_core::Step;
@@ -15,6 +15,7 @@ pub(super) const UNIPC: Entry = Entry {
     calls_per_step: 1,
     stochastic: false,
     takes_eta: false,
+    second: SecondType::None,
     clips: ODE_CLIPS,
     build: |plan, _, clip| Box::new(UniPc { plan, clip, last: None }),
 };

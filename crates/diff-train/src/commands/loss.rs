@@ -38,6 +38,8 @@ pub(crate) fn loss(args: &LossArgs) -> anyhow::Result<()> {
     let config: RunConfig = config::load(args.config.as_deref(), &args.set)?;
     let device = device::open(&args.device)?;
     let checkpoint = Checkpoint::open_trainable(&args.checkpoint, &device)?;
+    let second = checkpoint.denoiser.architecture().config().second();
+    config.objective.check_output(second)?;
     let inputs = Inputs::read(&args.input, &device)?;
     let mut objective = config.objective.build(&checkpoint.schedule)?;
     let measured = measure(&mut objective, &checkpoint.denoiser, &checkpoint.params, &inputs)
@@ -50,6 +52,7 @@ pub(crate) fn loss(args: &LossArgs) -> anyhow::Result<()> {
     let term = |value: Option<f64>| value.map_or("-".into(), |v| format!("{v:.6}"));
     writeln!(out, "simple  {}", term(measured.simple))?;
     writeln!(out, "sa      {}", term(measured.sa))?;
+    writeln!(out, "vlb     {}", term(measured.vlb))?;
     writeln!(out, "total   {:.6}", measured.total)?;
     for (name, norm) in &measured.grad_norms {
         writeln!(out, "{norm:14.6e}  {name}")?;

@@ -1,17 +1,25 @@
 //! What is minimised: one file an objective, one line each in [`ObjectiveConfig`].
 
+mod bound;
 mod classifier;
+mod hybrid;
 mod sa;
 mod simple;
+mod vlb;
 
 pub use classifier::{Classification, ClassifierConfig};
+pub use hybrid::{Hybrid, HybridConfig};
 pub use sa::{NoiseMode, SaConfig, SequenceAware, Window};
 pub use simple::{Simple, SimpleConfig};
+pub use vlb::{Vlb, VlbConfig};
 
 use crate::{Error, Result, data::Batch, draws::Draws};
 use candle_core::{DType, Tensor};
-use diff_core::Schedule;
-use diff_models::{Condition, Context, Denoiser, diffuse, nets::Classifier};
+use diff_core::{ReverseVariance, Schedule};
+use diff_models::{
+    Condition, Context, Denoiser, Second, diffuse,
+    nets::{Classifier, SecondType},
+};
 use serde::{Deserialize, Serialize};
 
 /// A training objective over models of some kind.
@@ -57,6 +65,10 @@ pub enum ObjectiveConfig {
     Simple(SimpleConfig),
     /// L_simple + lambda L_sa.
     Sa(SaConfig),
+    /// L_vlb.
+    Vlb(VlbConfig),
+    /// L_simple + lambda L_vlb, with a learned variance.
+    Hybrid(HybridConfig),
     /// Cross-entropy with the labels.
     Classifier(ClassifierConfig),
 }
@@ -74,13 +86,15 @@ pub type ClassifierObjective = Box<dyn Objective<Model = Classifier>>;
 
 impl ObjectiveConfig {
     /// The kinds that denoisers are trained on.
-    pub(crate) const DENOISING: &str = "simple or sa";
+    pub(crate) const DENOISING: &str = "simple, sa, vlb or hybrid";
 
     /// Its name in a configuration.
     pub fn kind(&self) -> &'static str {
         match self {
             ObjectiveConfig::Simple(_) => "simple",
             ObjectiveConfig::Sa(_) => "sa",
+            ObjectiveConfig::Vlb(_) => "vlb",
+            ObjectiveConfig::Hybrid(_) => "hybrid",
             ObjectiveConfig::Classifier(_) => "classifier",
         }
     }
@@ -95,6 +109,8 @@ impl ObjectiveConfig {
             ObjectiveConfig::Sa(config) => {
                 Box::new(SequenceAware::new(config.clone(), schedule.clone())?)
             }
+            ObjectiveConfig::Vlb(config) => Box::new(Vlb::new(*config, schedule.clone())?),
+            ObjectiveConfig::Hybrid(config) => Box::new(Hybrid::new(*config, schedule.clone())?),
             ObjectiveConfig::Classifier(_) => {
                 return Err(argument("objective.kind", self.kind(), Self::DENOISING));
             }
@@ -115,8 +131,46 @@ impl ObjectiveConfig {
     /// Rows the network sees for each picture of a batch.
     pub fn rows_per_picture(&self) -> usize {
         match self {
-            ObjectiveConfig::Simple(_) | ObjectiveConfig::Classifier(_) => 1,
             ObjectiveConfig::Sa(config) => config.window_steps(),
+            ObjectiveConfig::Simple(_)
+            | ObjectiveConfig::Vlb(_)
+            | ObjectiveConfig::Hybrid(_)
+            | ObjectiveConfig::Classifier(_) => 1,
+        }
+    }
+
+    /// Whether it takes the bound's decoder, and so pictures of evenly spaced grey levels.
+    pub(crate) fn takes_grey_levels(&self) -> bool {
+        matches!(self, ObjectiveConfig::Vlb(_) | ObjectiveConfig::Hybrid(_))
+    }
+
+    /// Refuses a denoiser whose second output the objective would not train, or lacks.
+    ///
+    /// # Errors
+    /// Names the setting, what it would take, and why.
+    pub fn check_output(&self, second: SecondType) -> Result<()> {
+        let learns = match self {
+            ObjectiveConfig::Simple(_) | ObjectiveConfig::Sa(_) => false,
+            ObjectiveConfig::Vlb(config) => config.variance == ReverseVariance::Learned,
+            ObjectiveConfig::Hybrid(_) => true,
+            ObjectiveConfig::Classifier(_) => return Ok(()),
+        };
+        let (name, value) = match self {
+            ObjectiveConfig::Vlb(config) => ("objective.variance", config.variance.name()),
+            _ => ("objective.kind", self.kind()),
+        };
+        match (learns, second == SecondType::Range) {
+            (true, false) => {
+                let expected = "an objective without a learned variance, or a network with one, \
+                                such as network.kind = adm with learn_sigma = true";
+                Err(argument(name, value, expected))
+            }
+            (false, true) => {
+                let expected = "hybrid, or vlb with variance = learned: nothing else trains the \
+                                learned variance that this network has";
+                Err(argument(name, value, expected))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -129,23 +183,34 @@ struct Rows<'a> {
     condition: &'a Condition,
 }
 
-/// eps - f(x_t, t) for x_t = sqrt(abar_t) x_0 + sqrt(1-abar_t) eps, `[N, C, H, W]`.
+/// eps - f(x_t, t) for x_t = sqrt(abar_t) x_0 + sqrt(1-abar_t) eps, `[N, C, H, W]`, and the second
+/// block of the output.
 ///
 /// A time below 1 belongs to a masked term: its input is clean (abar = 1), its network time that
 /// of t = 1.
-fn residual(
+fn predicted(
     model: &dyn Denoiser,
     schedule: &Schedule,
     rows: Rows,
     context: &Context,
-) -> Result<Tensor> {
+) -> Result<(Tensor, Second)> {
     let level = |t: i64| schedule.alpha_bar(t as usize);
     let noisy: Vec<f64> = rows.times.iter().map(|t| level((*t).max(0))).collect();
     let known: Vec<f64> = rows.times.iter().map(|t| level((*t).max(1))).collect();
     let times: Vec<f64> = rows.times.iter().map(|t| (*t).max(1) as f64).collect();
     let x = diffuse(rows.x0, rows.eps, &noisy)?;
     let prediction = model.forward(&x, &times, rows.condition, context)?;
-    Ok((rows.eps - prediction.eps(&x, &known)?)?)
+    Ok(((rows.eps - prediction.eps(&x, &known)?)?, prediction.second))
+}
+
+/// The first of what [`predicted`] gives.
+fn residual(
+    model: &dyn Denoiser,
+    schedule: &Schedule,
+    rows: Rows,
+    context: &Context,
+) -> Result<Tensor> {
+    Ok(predicted(model, schedule, rows, context)?.0)
 }
 
 /// The times of a whole step, checked to belong to the `rows` at hand.
