@@ -149,7 +149,7 @@ fn kinds_that_do_not_go_together_are_refused() {
         ("--config %/tiny.toml --set preview.every=16", ["preview.every = 16", "no previews"]),
         (
             &format!("--config {denoiser} --set objective.kind=classifier"),
-            ["objective.kind = classifier", "simple or sa"],
+            ["objective.kind = classifier", "simple, sa, vlb or hybrid"],
         ),
     ] {
         let line = format!("diff-train run {settings} --set out=%/mixed");
