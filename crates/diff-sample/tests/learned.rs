@@ -104,7 +104,7 @@ fn the_default_is_to_clip_and_repeated_times_change_nothing() {
     let resolved = spec("ddpm-learned", "1,9,40", None).resolved(&schedule).unwrap();
     assert_eq!((resolved.clip, resolved.eta), (Some(Clip::Posterior), None));
     let quad = SamplerSpec { steps: Some(20), ..spec("ddpm-learned", "ddim-quad", None) };
-    let times = diff_core::trajectory::resolve("ddim-quad", 20, 40).unwrap();
+    let times = diff_core::trajectory::resolve("ddim-quad", 20, &schedule).unwrap();
     assert!(times.windows(2).any(|pair| pair[0] == pair[1]), "{times:?}");
     let mut sampler = quad.build(&schedule).unwrap();
     let condition = Condition::default();
