@@ -1,17 +1,21 @@
 //! What is minimised: one file an objective, one line each in [`ObjectiveConfig`].
 
+mod categorical;
 mod classifier;
 mod sa;
 mod simple;
 
+pub use categorical::{CategoricalConfig, CategoricalLoss, Levels};
 pub use classifier::{Classification, ClassifierConfig};
 pub use sa::{NoiseMode, SaConfig, SequenceAware, Window};
 pub use simple::{Simple, SimpleConfig};
 
 use crate::{Error, Result, data::Batch, draws::Draws};
 use candle_core::{DType, Tensor};
-use diff_core::Schedule;
-use diff_models::{Condition, Context, Denoiser, diffuse, nets::Classifier};
+use diff_core::{Schedule, discrete::CategoricalProcess};
+use diff_models::{
+    Condition, Context, Denoiser, categorical::Categorizer, diffuse, nets::Classifier,
+};
 use serde::{Deserialize, Serialize};
 
 /// A training objective over models of some kind.
@@ -59,6 +63,8 @@ pub enum ObjectiveConfig {
     Sa(SaConfig),
     /// Cross-entropy with the labels.
     Classifier(ClassifierConfig),
+    /// The bound of a categorical process.
+    Categorical(CategoricalConfig),
 }
 
 impl Default for ObjectiveConfig {
@@ -71,6 +77,8 @@ impl Default for ObjectiveConfig {
 pub type NoiseObjective = Box<dyn Objective<Model = dyn Denoiser>>;
 /// Objectives over classifiers.
 pub type ClassifierObjective = Box<dyn Objective<Model = Classifier>>;
+/// Objectives over networks that tell the levels of pixels.
+pub type LevelObjective = Box<dyn Objective<Model = dyn Categorizer>>;
 
 impl ObjectiveConfig {
     /// The kinds that denoisers are trained on.
@@ -82,7 +90,13 @@ impl ObjectiveConfig {
             ObjectiveConfig::Simple(_) => "simple",
             ObjectiveConfig::Sa(_) => "sa",
             ObjectiveConfig::Classifier(_) => "classifier",
+            ObjectiveConfig::Categorical(_) => "categorical",
         }
+    }
+
+    /// Whether it is one for denoisers.
+    pub(crate) fn denoises(&self) -> bool {
+        !matches!(self, ObjectiveConfig::Classifier(_) | ObjectiveConfig::Categorical(_))
     }
 
     /// Builds the objective of a denoiser under a schedule.
@@ -95,7 +109,7 @@ impl ObjectiveConfig {
             ObjectiveConfig::Sa(config) => {
                 Box::new(SequenceAware::new(config.clone(), schedule.clone())?)
             }
-            ObjectiveConfig::Classifier(_) => {
+            ObjectiveConfig::Classifier(_) | ObjectiveConfig::Categorical(_) => {
                 return Err(argument("objective.kind", self.kind(), Self::DENOISING));
             }
         })
@@ -112,10 +126,31 @@ impl ObjectiveConfig {
         }
     }
 
+    /// The options of the objective of a network over levels.
+    ///
+    /// # Errors
+    /// When the objective is another one.
+    pub fn categorical(&self) -> Result<&CategoricalConfig> {
+        match self {
+            ObjectiveConfig::Categorical(config) => Ok(config),
+            _ => Err(argument("objective.kind", self.kind(), "categorical")),
+        }
+    }
+
+    /// Builds the objective of a network over levels under a process.
+    ///
+    /// # Errors
+    /// When the objective is not one for such networks.
+    pub fn build_categorical(&self, process: &CategoricalProcess) -> Result<LevelObjective> {
+        Ok(Box::new(Levels::new(*self.categorical()?, process.clone())?))
+    }
+
     /// Rows the network sees for each picture of a batch.
     pub fn rows_per_picture(&self) -> usize {
         match self {
-            ObjectiveConfig::Simple(_) | ObjectiveConfig::Classifier(_) => 1,
+            ObjectiveConfig::Simple(_)
+            | ObjectiveConfig::Classifier(_)
+            | ObjectiveConfig::Categorical(_) => 1,
             ObjectiveConfig::Sa(config) => config.window_steps(),
         }
     }
