@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod classifier;
+mod discrete;
 mod disk;
 mod errors;
 mod loss;
