@@ -146,7 +146,7 @@ fn samples_follow_the_propagated_probabilities() {
         let (kept, outcome) =
             sampled(&oracle, &process, &spec, &request(NUM, 5000, [2, 2])).unwrap();
         assert_eq!((outcome.images, outcome.network_calls), (NUM as usize, 4 * steps));
-        let mut counts = vec![0.0; 16];
+        let mut counts = [0.0; 16];
         for picture in &kept.pictures {
             counts[picture.iter().rev().fold(0, |sum, x| 2 * sum + *x as usize)] += 1.0;
         }

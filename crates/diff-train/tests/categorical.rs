@@ -23,7 +23,9 @@ use diff_train::{
     data::Batch,
     draws::{GivenDraws, Mode, StepDraws},
     log::Line,
-    objective::{CategoricalConfig, CategoricalLoss, Levels, Loss, Objective, ObjectiveConfig},
+    objective::{
+        CategoricalBound, CategoricalConfig, CategoricalLoss, Loss, Objective, ObjectiveConfig,
+    },
     run::{self, Start, Summary},
     stop::{Signal, Stop},
 };
@@ -61,10 +63,13 @@ fn process() -> CategoricalProcess {
     CategoricalProcess::linear(LEVELS, TIMESTEPS).unwrap()
 }
 
-fn objective(rho: f64, loss: CategoricalLoss) -> Levels {
+fn objective(rho: f64, loss: CategoricalLoss) -> CategoricalBound {
     let stay = Stay::new(rho).unwrap();
-    Levels::new(CategoricalConfig { stay, loss, ..CategoricalConfig::default() }, process())
-        .unwrap()
+    CategoricalBound::new(
+        CategoricalConfig { stay, loss, ..CategoricalConfig::default() },
+        process(),
+    )
+    .unwrap()
 }
 
 /// Numbers in (0, 1), `[rows, 1, SIDE, SIDE]`.

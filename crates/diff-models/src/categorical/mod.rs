@@ -144,6 +144,14 @@ mod tests {
     }
 
     #[test]
+    fn of_equals_the_lowest_is_the_likeliest() {
+        for (logits, level) in [([1.0, 2.0, 2.0], 1), ([0.0, 0.0, 0.0], 0), ([0.0, 1.0, 5.0], 2)] {
+            let chosen = likeliest(&tensor(&logits, &[1, 3, 1, 1])).unwrap();
+            assert_eq!(chosen.flatten_all().unwrap().to_vec1::<u32>().unwrap(), [level]);
+        }
+    }
+
+    #[test]
     fn levels_survive_as_pictures_and_as_bytes() {
         for levels in LEVELS {
             let all: Vec<u32> = (0..levels as u32).collect();

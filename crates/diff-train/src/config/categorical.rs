@@ -7,11 +7,15 @@ use diff_models::nets::CategoricalSpec;
 
 /// Refuses what does not go with `spec`, by name; the objective is known to be the right kind.
 pub(super) fn check(config: &RunConfig, spec: &CategoricalSpec) -> Result<()> {
-    spec.check()?;
+    let levels = spec.check().and_then(|()| spec.levels()).map_err(|e| match e {
+        diff_models::Error::Unsupported { name, value, supported } => {
+            Error::argument(format!("network.{name}"), value, supported).into()
+        }
+        other => crate::Error::from(other),
+    })?;
     let refuse = |name: &str, value: String, expected: String| -> Result<()> {
         Err(Error::argument(name, value, expected).into())
     };
-    let levels = spec.levels()?;
     if config.data.levels != Some(levels) {
         let given = config.data.levels.map_or("nothing".into(), |levels| levels.to_string());
         let expected = format!("{levels}, the channels of network.body");
@@ -67,12 +71,12 @@ mod tests {
             (&["objective.timesteps=0"], ["objective.timesteps = 0", "1.."]),
             (&["objective={ kind = 'simple' }"], ["objective.kind = simple", "categorical, which"]),
             (&["network={ kind = 'ddpm' }"], ["objective.kind = categorical", "simple or sa"]),
-            (&["network.body.out_channels=3"], ["body.out_channels = 3", "2, as many"]),
-            (&["network.body.classes=3"], ["body.classes = some", "none"]),
-            (&["network.body={ kind = 'adm' }"], ["body.kind = adm", "ddpm, unet"]),
+            (&["network.body.out_channels=3"], ["network.body.out_channels = 3", "2, as many"]),
+            (&["network.body.classes=3"], ["network.body.classes = some", "none"]),
+            (&["network.body={ kind = 'adm' }"], ["network.body.kind = adm", "ddpm, unet"]),
             (
                 &["network.body.in_channels=17", "network.body.out_channels=17"],
-                ["body.in_channels = 17", "2 to 16"],
+                ["network.body.in_channels = 17", "2 to 16"],
             ),
         ] {
             let message = refused(overrides);

@@ -7,7 +7,7 @@ use diff_core::discrete::{CategoricalProcess, CategoricalStep, ProcessKind, Proc
 use diff_models::categorical::{Categorizer, draw, levels_of, log_softmax, one_hot};
 use serde::{Deserialize, Serialize};
 
-/// The options of [`Levels`], and the forward process it is about.
+/// The options of [`CategoricalBound`], and the forward process it is about.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CategoricalConfig {
@@ -22,7 +22,7 @@ pub struct CategoricalConfig {
     pub loss: CategoricalLoss,
 }
 
-/// What [`Levels`] minimises.
+/// What [`CategoricalBound`] minimises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CategoricalLoss {
@@ -54,14 +54,14 @@ impl CategoricalConfig {
 /// An estimate of the bound on -ln p(x_0) in nats a picture: T times the term of one t a picture, uniform
 /// over 1..=T, summed over pixels and averaged over the batch. There is no term for x_T, which is
 /// uniform whatever x_0 is.
-pub struct Levels {
+pub struct CategoricalBound {
     loss: CategoricalLoss,
     process: CategoricalProcess,
     /// From t to t - 1, for t = 1..=T.
     steps: Vec<CategoricalStep>,
 }
 
-impl Levels {
+impl CategoricalBound {
     /// The objective under a process; the one that `config` names is not looked at.
     ///
     /// # Errors
@@ -69,11 +69,11 @@ impl Levels {
     pub fn new(config: CategoricalConfig, process: CategoricalProcess) -> Result<Self> {
         let step = |t: usize| process.step(t - 1, t, config.stay);
         let steps = (1..=process.timesteps()).map(step).collect::<Result<_, _>>()?;
-        Ok(Levels { loss: config.loss, process, steps })
+        Ok(CategoricalBound { loss: config.loss, process, steps })
     }
 }
 
-impl Objective for Levels {
+impl Objective for CategoricalBound {
     type Model = dyn Categorizer;
 
     fn loss(

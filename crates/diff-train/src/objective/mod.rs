@@ -5,7 +5,7 @@ mod classifier;
 mod sa;
 mod simple;
 
-pub use categorical::{CategoricalConfig, CategoricalLoss, Levels};
+pub use categorical::{CategoricalBound, CategoricalConfig, CategoricalLoss};
 pub use classifier::{Classification, ClassifierConfig};
 pub use sa::{NoiseMode, SaConfig, SequenceAware, Window};
 pub use simple::{Simple, SimpleConfig};
@@ -78,7 +78,7 @@ pub type NoiseObjective = Box<dyn Objective<Model = dyn Denoiser>>;
 /// Objectives over classifiers.
 pub type ClassifierObjective = Box<dyn Objective<Model = Classifier>>;
 /// Objectives over networks that tell the levels of pixels.
-pub type LevelObjective = Box<dyn Objective<Model = dyn Categorizer>>;
+pub type CategoricalObjective = Box<dyn Objective<Model = dyn Categorizer>>;
 
 impl ObjectiveConfig {
     /// The kinds that denoisers are trained on.
@@ -141,8 +141,8 @@ impl ObjectiveConfig {
     ///
     /// # Errors
     /// When the objective is not one for such networks.
-    pub fn build_categorical(&self, process: &CategoricalProcess) -> Result<LevelObjective> {
-        Ok(Box::new(Levels::new(*self.categorical()?, process.clone())?))
+    pub fn build_categorical(&self, process: &CategoricalProcess) -> Result<CategoricalObjective> {
+        Ok(Box::new(CategoricalBound::new(*self.categorical()?, process.clone())?))
     }
 
     /// Rows the network sees for each picture of a batch.
