@@ -1,6 +1,10 @@
 //! The categorical process of DDIM's appendix A: x_t is one of K classes, and with probability
 //! 1 - a_t it has been replaced by a uniform draw.
 
+mod spec;
+
+pub use spec::{ProcessKind, ProcessSpec, Stay};
+
 use crate::error::{Error, Result};
 
 /// The forward process q(x_t | x_0) = Cat(a_t x_0 + (1 - a_t)/K), t = 1..=T, a_0 = 1, a_T = 0.
@@ -99,6 +103,15 @@ impl CategoricalProcess {
         })
     }
 
+    /// [`Self::transition`] with the fraction `stay` of the most that it may copy.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] unless s < t <= T.
+    pub fn step(&self, s: usize, t: usize, stay: Stay) -> Result<CategoricalStep> {
+        self.transition(s, t, stay.rho() * self.most_stay(s, t)?)
+    }
+
     /// The largest admissible `stay`, (1 - a_s) / (1 - a_t); 0 at s = 0.
     ///
     /// # Errors
@@ -184,6 +197,31 @@ mod tests {
                         for (sum, p) in sum.iter().zip(process.marginal(&x0, s)) {
                             assert!((sum - p).abs() < 1e-15, "s {s} t {t} stay {stay}");
                         }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_steps_of_any_sub_sequence_lead_from_noise_to_the_data() {
+        let process = CategoricalProcess::linear(3, 12).unwrap();
+        let x0 = one_hot(1, 3);
+        for times in [vec![12], vec![1, 12], vec![3, 4, 9, 12], (1..=12).collect()] {
+            for rho in [0.0, 0.25, 0.5, 1.0] {
+                let stay = Stay::new(rho).unwrap();
+                let mut law = vec![1.0 / 3.0; 3];
+                for (i, t) in times.iter().enumerate().rev() {
+                    let s = if i == 0 { 0 } else { times[i - 1] };
+                    let step = process.step(s, *t, stay).unwrap();
+                    let mut next = vec![0.0; 3];
+                    for (x_t, weight) in law.iter().enumerate() {
+                        let row = step.probabilities(x_t, &x0);
+                        next.iter_mut().zip(row).for_each(|(sum, p)| *sum += weight * p);
+                    }
+                    law = next;
+                    for (p, q) in law.iter().zip(process.marginal(&x0, s)) {
+                        assert!((p - q).abs() < 1e-14, "{times:?} rho {rho} s {s}: {p} {q}");
                     }
                 }
             }

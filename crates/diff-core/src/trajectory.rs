@@ -178,25 +178,44 @@ pub const NAMES: &[&str] = &[
 /// [`Error::Argument`] for an unknown name, S = 0, S > T, a list that is not S strictly increasing
 /// members of 1..=T, and settings with which a peer's own rule fails or leaves 1..=T.
 pub fn resolve(name: &str, steps: usize, schedule: &Schedule) -> Result<Vec<usize>> {
-    let timesteps = schedule.timesteps();
+    check_steps(steps, schedule.timesteps())?;
+    let given = tidied(name);
+    let by_noise = match stem_and_number(&given) {
+        ("log-snr" | "logsnr", None) => Some(Trajectory::log_snr(steps, schedule)?),
+        ("karras", number) => match number.unwrap_or("7").parse() {
+            Ok(rho) => Some(Trajectory::karras(steps, rho, schedule)?),
+            Err(_) => return Err(unknown(name, "karras", steps, schedule.timesteps())),
+        },
+        _ => None,
+    };
+    match by_noise {
+        Some(trajectory) => Ok(trajectory.times),
+        None => resolve_by_length(name, steps, schedule.timesteps()),
+    }
+}
+
+/// [`resolve`] for a process of `timesteps` = T steps that has no Gaussian noise: not for the names that
+/// depend on it.
+///
+/// # Errors
+///
+/// As [`resolve`].
+pub fn resolve_by_length(name: &str, steps: usize, timesteps: usize) -> Result<Vec<usize>> {
     check_steps(steps, timesteps)?;
     if name.starts_with(|c: char| c.is_ascii_digit()) {
         return listed(name, steps, timesteps);
     }
-    let given = name.trim().to_ascii_lowercase().replace('_', "-");
-    let (stem, number) = match given.split_once(':') {
-        Some((stem, number)) => (stem, Some(number)),
-        None => (given.as_str(), None),
-    };
+    let given = tidied(name);
+    let (stem, number) = stem_and_number(&given);
+    if ["log-snr", "logsnr", "karras"].contains(&stem) {
+        let expected = "a list that does not go by Gaussian noise, of which this process has none: \
+                        linear, quadratic, trailing ..";
+        return Err(Error::argument("trajectory", name, expected));
+    }
     let house = match (stem, number) {
         ("linear", None) => Some(Trajectory::linear(steps, timesteps)?),
         ("quadratic" | "quad", None) => Some(Trajectory::quadratic(steps, timesteps)?),
         ("trailing", None) => Some(Trajectory::trailing(steps, timesteps)?),
-        ("log-snr" | "logsnr", None) => Some(Trajectory::log_snr(steps, schedule)?),
-        ("karras", number) => match number.unwrap_or("7").parse() {
-            Ok(rho) => Some(Trajectory::karras(steps, rho, schedule)?),
-            Err(_) => None,
-        },
         _ => None,
     };
     if let Some(house) = house {
@@ -205,6 +224,17 @@ pub fn resolve(name: &str, steps: usize, schedule: &Schedule) -> Result<Vec<usiz
     match peer(stem, number) {
         Some(peer) => peer.times(steps, timesteps),
         None => Err(unknown(name, stem, steps, timesteps)),
+    }
+}
+
+fn tidied(name: &str) -> String {
+    name.trim().to_ascii_lowercase().replace('_', "-")
+}
+
+fn stem_and_number(given: &str) -> (&str, Option<&str>) {
+    match given.split_once(':') {
+        Some((stem, number)) => (stem, Some(number)),
+        None => (given, None),
     }
 }
 

@@ -247,4 +247,9 @@ fn lists_by_noise_are_even_in_what_they_say() {
         assert!(error.contains("above 0"), "{error}");
     }
     assert!(resolve("karras:x", 5, 10).unwrap_err().to_string().contains("karras:7"));
+    for name in ["karras", "karras:5", "log-snr"] {
+        let error = trajectory::resolve_by_length(name, 5, 10).unwrap_err().to_string();
+        assert!(error.contains("Gaussian noise"), "{error}");
+    }
+    assert_eq!(trajectory::resolve_by_length("linear", 2, 10).unwrap(), [1, 10]);
 }

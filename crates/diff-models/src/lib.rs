@@ -3,6 +3,7 @@
 //! Images are `[B, C, H, W]` at every public boundary; inside networks tensors are contiguous
 //! `[B, H, W, C]`. Everything above this crate talks to a denoising network through [`Denoiser`].
 
+pub mod categorical;
 pub mod checkpoint;
 mod compute;
 mod denoiser;

@@ -1,4 +1,4 @@
-//! Addressed normal noise as tensors.
+//! Addressed noise as tensors.
 
 use crate::Error;
 use candle_core::{DType, Device, Tensor};
@@ -12,10 +12,30 @@ pub fn normals(
     dtype: DType,
     device: &Device,
 ) -> Result<Tensor, Error> {
+    filled(rows, shape, dtype, device, Address::fill_normal)
+}
+
+/// Uniform numbers in (0, 1), otherwise as [`normals`].
+pub fn uniforms(
+    rows: &[Address],
+    shape: &[usize],
+    dtype: DType,
+    device: &Device,
+) -> Result<Tensor, Error> {
+    filled(rows, shape, dtype, device, Address::fill_uniform)
+}
+
+fn filled(
+    rows: &[Address],
+    shape: &[usize],
+    dtype: DType,
+    device: &Device,
+    fill: fn(Address, &mut [f32]),
+) -> Result<Tensor, Error> {
     let row: usize = shape.iter().product();
     let mut values = vec![0f32; rows.len() * row];
     for (address, out) in rows.iter().zip(values.chunks_mut(row.max(1))) {
-        address.fill_normal(out);
+        fill(*address, out);
     }
     let mut full = vec![rows.len()];
     full.extend_from_slice(shape);

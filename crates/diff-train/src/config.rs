@@ -1,5 +1,6 @@
 //! The configuration of a training run.
 
+mod categorical;
 mod network;
 
 pub use network::NetworkConfig;
@@ -30,7 +31,7 @@ pub struct RunConfig {
     pub data: DataConfig,
     /// What to train.
     pub network: NetworkConfig,
-    /// The forward process; of no account to a classifier.
+    /// The forward process; of no account to classifiers and networks over levels.
     pub schedule: ScheduleSpec,
     /// What to minimise.
     pub objective: ObjectiveConfig,
@@ -246,14 +247,22 @@ impl RunConfig {
 
     /// Refuses what does not go with the kind of network.
     fn check_kinds(&self) -> Result<()> {
-        let classifier = matches!(self.network, NetworkConfig::Classifier(_));
+        let apart = !matches!(self.network, NetworkConfig::Denoiser(_));
         let with = format!("which goes with network.kind = {}", self.network.kind());
         let refuse = |name: &str, value: &dyn Display, fitting: &str| {
             let expected = format!("{fitting}, {with}");
             Err(diff_core::Error::argument(name, value, expected).into())
         };
-        if classifier != matches!(self.objective, ObjectiveConfig::Classifier(_)) {
-            let fitting = if classifier { "classifier" } else { ObjectiveConfig::DENOISING };
+        let (goes, fitting) = match (&self.network, &self.objective) {
+            (NetworkConfig::Classifier(_), given) => {
+                (matches!(given, ObjectiveConfig::Classifier(_)), "classifier")
+            }
+            (NetworkConfig::Categorical(_), given) => {
+                (matches!(given, ObjectiveConfig::Categorical(_)), "categorical")
+            }
+            (NetworkConfig::Denoiser(_), given) => (given.denoises(), ObjectiveConfig::DENOISING),
+        };
+        if !goes {
             return refuse("objective.kind", &self.objective.kind(), fitting);
         }
         let knows_none = self.network.classes().is_some_and(|classes| classes.knows_none());
@@ -273,13 +282,16 @@ impl RunConfig {
             );
             return Err(diff_core::Error::argument("data.transform", "logit", expected).into());
         }
-        if classifier && self.preview.every > 0 {
+        if apart && self.preview.every > 0 {
             return refuse("preview.every", &self.preview.every, "0 (no previews)");
         }
-        if classifier && self.data.transform != Transform::Rescaled {
+        if apart && self.data.transform != Transform::Rescaled {
             return refuse("data.transform", &"logit", "rescaled");
         }
-        Ok(())
+        match &self.network {
+            NetworkConfig::Categorical(spec) => categorical::check(self, spec),
+            NetworkConfig::Denoiser(_) | NetworkConfig::Classifier(_) => Ok(()),
+        }
     }
 
     /// The configuration as TOML.

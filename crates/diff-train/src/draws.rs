@@ -1,9 +1,12 @@
 //! The random draws of a training step, or given ones.
 
 use crate::{Error, Result};
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use diff_core::rng::{Address, Purpose};
-use diff_models::{Context, Label, noise::normals};
+use diff_models::{
+    Context, Label,
+    noise::{normals, uniforms},
+};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -26,6 +29,9 @@ pub trait Draws {
 
     /// The labels of the rows at hand as the network is told them: some may be dropped.
     fn labels(&self, labels: &[u32]) -> Vec<Label>;
+
+    /// Uniform numbers in (0, 1), otherwise as [`Draws::noise`]; an objective asks for one or the other.
+    fn uniforms(&self, x0: &Tensor, window: usize) -> Result<Tensor>;
 
     /// How the network runs on `k` consecutive rows a picture.
     fn context(&self, k: usize) -> Context;
@@ -90,6 +96,12 @@ impl StepDraws {
         };
         Address::new(self.seed, purpose).step(self.step).lane(lane)
     }
+
+    /// Where the noise of the rows at hand is drawn.
+    fn noise_rows(&self, window: usize) -> Vec<Address> {
+        let base = self.at(Purpose::TrainNoise, window as u16);
+        self.part.clone().map(|row| base.index(row as u64)).collect()
+    }
 }
 
 impl Draws for StepDraws {
@@ -120,8 +132,7 @@ impl Draws for StepDraws {
     }
 
     fn noise(&self, x0: &Tensor, window: usize) -> Result<Tensor> {
-        let base = self.at(Purpose::TrainNoise, window as u16);
-        let rows: Vec<_> = self.part.clone().map(|row| base.index(row as u64)).collect();
+        let rows = self.noise_rows(window);
         Ok(normals(&rows, &x0.dims()[1..], x0.dtype(), x0.device())?)
     }
 
@@ -142,6 +153,11 @@ impl Draws for StepDraws {
         self.part.clone().zip(labels).map(|(row, label)| kept(row).then_some(*label)).collect()
     }
 
+    fn uniforms(&self, x0: &Tensor, window: usize) -> Result<Tensor> {
+        let rows = self.noise_rows(window);
+        Ok(uniforms(&rows, &x0.dims()[1..], x0.dtype(), x0.device())?)
+    }
+
     fn context(&self, k: usize) -> Context {
         match self.mode {
             Mode::Train => {
@@ -158,7 +174,7 @@ impl Draws for StepDraws {
 pub struct GivenDraws {
     /// Paper times, one per row.
     pub times: Vec<i64>,
-    /// `[K, B, C, H, W]`.
+    /// `[K, B, C, H, W]`; in (0, 1) for an objective that asks for uniform numbers.
     pub noise: Tensor,
 }
 
@@ -192,6 +208,15 @@ impl Draws for GivenDraws {
         labels.iter().copied().map(Some).collect()
     }
 
+    fn uniforms(&self, x0: &Tensor, window: usize) -> Result<Tensor> {
+        let given = self.noise(x0, window)?;
+        let values = given.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+        match values.iter().find(|u| !(**u > 0.0 && **u < 1.0)) {
+            Some(u) => Err(argument("noise", u.to_string(), "numbers in (0, 1)".into())),
+            None => Ok(given),
+        }
+    }
+
     fn context(&self, _k: usize) -> Context {
         Context::Eval
     }
@@ -204,7 +229,7 @@ fn argument(name: &str, value: String, expected: String) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{DType, Device};
+    use candle_core::Device;
 
     fn draws(antithetic: bool, step_rows: usize) -> StepDraws {
         StepDraws {
@@ -262,6 +287,12 @@ mod tests {
         let measure = StepDraws { mode: Mode::Measure, ..train.clone() };
         assert_ne!(train.times(1, 1000).unwrap(), measure.times(1, 1000).unwrap());
         assert_ne!(noise(&train, 0), noise(&measure, 0));
+        let x0 = Tensor::zeros((64, 1, 2, 2), DType::F32, &Device::Cpu).unwrap();
+        let uniform = |draws: &StepDraws| {
+            draws.uniforms(&x0, 0).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        };
+        assert_ne!(uniform(&train), uniform(&measure));
+        assert!(uniform(&train).iter().all(|u| *u > 0.0 && *u < 1.0));
         assert!(matches!(measure.context(1), Context::Eval));
         assert!(matches!(train.context(1), Context::Train { .. }));
     }

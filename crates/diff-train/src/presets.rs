@@ -1,5 +1,5 @@
-//! Training recipes, ready to run: the documents', and one for a classifier to measure with. One file
-//! each in `presets/`.
+//! Training recipes, ready to run: the documents', and two of our own on the built-in digits. One file each
+//! in `presets/`.
 
 use crate::{Result, config::RunConfig};
 use diff_core::config::{self, nearest};
@@ -20,7 +20,7 @@ macro_rules! presets {
 }
 
 /// Every recipe.
-pub const PRESETS: [Preset; 10] = presets![
+pub const PRESETS: [Preset; 11] = presets![
     "ddim-cifar10",
     "ddim-celeba",
     "ddim-bedroom",
@@ -31,6 +31,7 @@ pub const PRESETS: [Preset; 10] = presets![
     "sa-afhqv2",
     "sa-ffhq",
     "digits-classifier",
+    "digits-binary",
 ];
 
 impl Preset {
@@ -99,6 +100,12 @@ mod tests {
                     spec.check().unwrap();
                     config.objective.build_classifier().unwrap();
                 }
+                NetworkConfig::Categorical(spec) => {
+                    spec.check().unwrap();
+                    let process = config.objective.categorical().unwrap().process();
+                    let process = process.process(spec.levels().unwrap()).unwrap();
+                    config.objective.build_categorical(&process).unwrap();
+                }
             }
             assert!(preset.title().len() > 20 && !preset.title().starts_with('#'));
         }
@@ -136,7 +143,7 @@ mod tests {
     }
 
     /// Recipes that are in no document.
-    const OURS: [&str; 1] = ["digits-classifier"];
+    const OURS: [&str; 2] = ["digits-classifier", "digits-binary"];
 
     #[test]
     fn every_recipe_is_a_documents_or_known_to_be_ours() {
@@ -152,6 +159,16 @@ mod tests {
         let spec = config.network.classifier().unwrap();
         assert_eq!(*spec, ClassifierSpec::new(8, 1, 10));
         assert_eq!((config.held_out.num >= 360, config.held_out.range), (true, None));
+    }
+
+    #[test]
+    fn the_network_over_levels_sees_two_of_them_and_is_measured_on_all_that_is_held_out() {
+        let config = Preset::find("digits-binary").unwrap().config(&[]).unwrap();
+        let data = DataConfig { levels: Some(2), ..DataConfig::default() };
+        assert_eq!(config.data, data);
+        assert_eq!(config.network.categorical().unwrap().levels().unwrap(), 2);
+        assert_eq!(config.objective.categorical().unwrap().timesteps, 50);
+        assert!(config.held_out.num >= 360);
     }
 
     #[test]

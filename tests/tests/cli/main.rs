@@ -4,6 +4,7 @@
 
 mod classes;
 mod classifier;
+mod discrete;
 mod disk;
 mod errors;
 mod likelihood;

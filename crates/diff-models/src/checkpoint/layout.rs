@@ -1,6 +1,6 @@
 //! Where the parts of a checkpoint lie.
 
-use super::files;
+use super::{categorical, files};
 use crate::{
     error::{Error, Result},
     nets::{Architecture, unet::UnetConfig},
@@ -32,6 +32,11 @@ impl Layout {
         let (root, network) = folders(path)?;
         let config = network.join("config.json");
         let (class, entries) = read_config(&config)?;
+        if class == categorical::CLASS {
+            let message = "a network over levels (DiffCategorical), not a denoiser; `diff-sample \
+                           discrete` samples from it";
+            return Err(Error::file(config, message));
+        }
         let architecture =
             Architecture::from_json(&class, entries).map_err(|e| Error::file(&config, e))?;
         let Some(weights) =

@@ -6,8 +6,10 @@
 //! ermongroup/ddim's `Model`. Weights are safetensors, or what `torch.save` wrote in either of its
 //! containers: a state dict, a list of tensors (named "0", "1" and so on), or a training checkpoint that
 //! has a state dict, of which averages are read rather than the weights in training. A
-//! [classifier](ClassifierCheckpoint) has a layout of its own.
+//! [classifier](ClassifierCheckpoint) and a [network over levels](CategoricalCheckpoint) have layouts of
+//! their own.
 
+mod categorical;
 mod classifier;
 mod features;
 mod files;
@@ -17,6 +19,7 @@ mod scheduler;
 mod summary;
 mod torch;
 
+pub use categorical::CategoricalCheckpoint;
 pub use classifier::ClassifierCheckpoint;
 pub use features::{read_features, read_lpips};
 pub use scheduler::SchedulerConfig;

@@ -3,6 +3,7 @@
 pub mod adm;
 mod architecture;
 mod catalogue;
+mod categorical;
 mod check;
 mod classes;
 mod classifier;
@@ -19,6 +20,7 @@ pub mod unet;
 
 pub use architecture::{Architecture, Config, Family};
 pub use catalogue::{Catalogue, Entry, Preset};
+pub use categorical::{Categorical, CategoricalSpec};
 pub use classes::Classes;
 pub use classifier::{Classifier, ClassifierSpec, Judgement};
 pub use layers::{Conv2d, ConvTranspose2x, Embedding, GroupNorm, LayerNorm, Linear};

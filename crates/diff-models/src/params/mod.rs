@@ -154,6 +154,11 @@ impl ParamBuilder {
         ParamBuilder { algorithm, ..self }
     }
 
+    /// The type of the parameters' numbers.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
     /// How convolutions are to be computed.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm

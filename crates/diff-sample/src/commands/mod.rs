@@ -1,5 +1,6 @@
 //! The commands of the binary, one file each.
 
+mod discrete;
 mod generate;
 mod list;
 mod time;
@@ -23,6 +24,8 @@ pub(crate) struct Cli {
 enum Command {
     /// Make pictures with a trained network.
     Generate(Box<generate::GenerateArgs>),
+    /// Make pictures with a trained network over grey levels.
+    Discrete(Box<discrete::DiscreteArgs>),
     /// Time the making of pictures; none are written.
     Time(Box<time::TimeArgs>),
     /// Print every sampler with its source and cost.
@@ -35,6 +38,7 @@ impl Cli {
         self.compute.start()?;
         match &self.command {
             Command::Generate(args) => generate::generate(args),
+            Command::Discrete(args) => discrete::discrete(args),
             Command::Time(args) => time::time(args),
             Command::List => list::list(),
         }
@@ -113,7 +117,7 @@ impl SampleArgs {
         let spec = spec.resolved(&checkpoint.schedule)?;
         spec.check_network(checkpoint.denoiser.architecture().config().second())?;
         let request = Request {
-            indices: self.indices()?,
+            indices: indices(self.num, &self.indices)?,
             batch: self.batch,
             seed: self.seed,
             shape: checkpoint.image_shape()?,
@@ -139,14 +143,15 @@ impl SampleArgs {
         guidance.check(checkpoint.classes(), checkpoint.schedule.timesteps())?;
         Ok(guidance)
     }
+}
 
-    fn indices(&self) -> anyhow::Result<Vec<u64>> {
-        match (self.num, self.indices.is_empty()) {
-            (Some(n), _) => Ok((0..n).collect()),
-            (None, false) => Ok(self.indices.clone()),
-            (None, true) => {
-                Err(diff_core::Error::argument("num", "nothing", "--num N or --indices I,J").into())
-            }
+/// Samples 0..`num`, or those that are `listed`.
+fn indices(num: Option<u64>, listed: &[u64]) -> anyhow::Result<Vec<u64>> {
+    match (num, listed.is_empty()) {
+        (Some(n), _) => Ok((0..n).collect()),
+        (None, false) => Ok(listed.to_vec()),
+        (None, true) => {
+            Err(diff_core::Error::argument("num", "nothing", "--num N or --indices I,J").into())
         }
     }
 }

@@ -35,6 +35,8 @@ pub struct DataConfig {
     pub resize: Resize,
     /// See [`Preparation`].
     pub channels: Option<usize>,
+    /// See [`Preparation`].
+    pub levels: Option<usize>,
     /// What to do about pictures that do not decode.
     pub bad: Bad,
     /// Where prepared pictures are kept; by default `$DIFF_CACHE`, `$XDG_CACHE_HOME/diff` or
@@ -76,6 +78,7 @@ impl Default for DataConfig {
             fit: Fit::default(),
             resize: Resize::default(),
             channels: None,
+            levels: None,
             bad: Bad::Skip,
             cache: None,
             flip: false,
@@ -157,6 +160,7 @@ impl DataConfig {
             fit: self.fit,
             resize: self.resize,
             channels: self.channels,
+            levels: self.levels,
         }
     }
 
@@ -264,6 +268,7 @@ mod tests {
             range: Some([1, 2]),
             crop: Some(Crop::Celeba),
             channels: Some(1),
+            levels: Some(4),
             bad: Bad::Refuse,
             cache: Some("c".into()),
             flip: true,

@@ -1,4 +1,4 @@
-//! What happens to a picture before it is stored: channels, crop, size.
+//! What happens to a picture before it is stored: channels, crop, size, levels.
 //!
 //! Every rounding is the peers': a resolution that divides nothing gives their bytes all the same.
 
@@ -10,6 +10,7 @@ use super::{
 };
 use crate::Result as CrateResult;
 use diff_core::Error;
+use diff_models::categorical::LEVELS;
 use serde::{Deserialize, Serialize};
 
 const MAX_RESOLUTION: usize = 4096;
@@ -30,6 +31,9 @@ pub struct Preparation {
     pub resize: Resize,
     /// 1 (grey) or 3 (RGB); without it as the source has them.
     pub channels: Option<usize>,
+    /// How many grey levels are left, evenly spread from black to white, 2 to 16; each byte becomes the
+    /// nearest. Without it pictures keep their bytes.
+    pub levels: Option<usize>,
 }
 
 /// How a picture that is not square becomes so.
@@ -89,6 +93,10 @@ impl Preparation {
         if let Some(channels) = self.channels.filter(|c| ![1, 3].contains(c)) {
             return bad("channels", channels.to_string(), "1 (grey) or 3 (RGB)".into());
         }
+        if let Some(levels) = self.levels.filter(|levels| !LEVELS.contains(levels)) {
+            let expected = format!("{} to {}", LEVELS.start(), LEVELS.end());
+            return bad("levels", levels.to_string(), expected);
+        }
         if let Some(crop @ Crop::Rectangle { height, width, .. }) = self.crop
             && (height == 0 || width == 0)
         {
@@ -121,17 +129,24 @@ impl Preparation {
         if let Some(channels) = self.channels {
             picture = with_channels(picture, channels)?;
         }
-        match self.resolution {
-            Some(resolution) => self.fitted(picture, resolution),
-            None => Ok(Prepared { pixels: picture, enlarged: false }),
+        let mut prepared = match self.resolution {
+            Some(resolution) => self.fitted(picture, resolution)?,
+            None => Prepared { pixels: picture, enlarged: false },
+        };
+        if let Some(levels) = self.levels {
+            let bytes = &mut prepared.pixels.bytes;
+            bytes.iter_mut().for_each(|byte| *byte = nearest_level(*byte, levels));
         }
+        Ok(prepared)
     }
 
     /// One line that is the same for the same preparation, and another for any other.
     pub fn describe(&self) -> String {
         let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".into());
+        // Without levels as it was before there were any, so that what is in a cache stays known.
+        let levels = self.levels.map_or_else(String::new, |levels| format!(" levels={levels}"));
         format!(
-            "crop={} resolution={} fit={:?} resize={:?} channels={}",
+            "crop={} resolution={} fit={:?} resize={:?} channels={}{levels}",
             or_dash(self.crop.map(|crop| crop.to_string())),
             or_dash(self.resolution.map(|r| r.to_string())),
             self.fit,
@@ -205,6 +220,13 @@ impl Preparation {
 
 fn at_least_one(side: f64) -> usize {
     (side.round_ties_even() as usize).max(1)
+}
+
+/// The byte of the nearest of `levels` levels from 0 to 255; between two, that of the upper one.
+fn nearest_level(byte: u8, levels: usize) -> u8 {
+    let steps = levels - 1;
+    let level = (2 * usize::from(byte) * steps + 255) / 510;
+    ((2 * 255 * level + steps) / (2 * steps)) as u8
 }
 
 /// Half of `border`, a half rounded to the even side as Python rounds.
@@ -313,10 +335,38 @@ mod tests {
         check(to(4097, Fit::Crop, Resize::Box), "resolution");
         check(to(64, Fit::Pad, Resize::BoxBicubic), "resize");
         check(Preparation { channels: Some(4), ..Preparation::default() }, "channels");
+        check(Preparation { levels: Some(1), ..Preparation::default() }, "levels");
+        check(Preparation { levels: Some(17), ..Preparation::default() }, "levels");
         let empty = Crop::Rectangle { top: 0, left: 0, height: 0, width: 4 };
         check(Preparation { crop: Some(empty), ..Preparation::default() }, "crop");
         to(4096, Fit::Crop, Resize::BoxBicubic).check().unwrap();
         Preparation::default().check().unwrap();
+    }
+
+    #[test]
+    fn levels_are_the_nearest_evenly_spread_and_stay_where_they_are() {
+        let all: Vec<u8> = (0..=255).collect();
+        let of = |bytes: &[u8], levels: usize| -> Vec<u8> {
+            let picture = Pixels { height: 1, width: 256, channels: 1, bytes: bytes.to_vec() };
+            let preparation = Preparation { levels: Some(levels), ..Preparation::default() };
+            preparation.apply(picture).unwrap().pixels.bytes
+        };
+        // Half of the maximum, 127.5, and more is white.
+        let binary: Vec<u8> = all.iter().map(|v| if *v >= 128 { 255 } else { 0 }).collect();
+        assert_eq!(of(&all, 2), binary);
+        for levels in LEVELS {
+            let got = of(&all, levels);
+            let spread = |level: usize| (255.0 * level as f64 / (levels - 1) as f64).round();
+            let spread: Vec<f64> = (0..levels).map(spread).collect();
+            for (byte, got) in all.iter().zip(&got) {
+                let off = |level: &f64| (level - f64::from(*byte)).abs();
+                let nearest = spread.iter().map(off).fold(f64::INFINITY, f64::min);
+                assert!(spread.contains(&f64::from(*got)), "{byte} to {got} of {levels}");
+                // The levels themselves are rounded to bytes.
+                assert!(off(&f64::from(*got)) <= nearest + 1.0, "{byte} to {got} of {levels}");
+            }
+            assert_eq!(of(&got, levels), got, "{levels}");
+        }
     }
 
     #[test]
@@ -341,12 +391,14 @@ mod tests {
             Preparation { resolution: None, ..base.clone() }.describe(),
             Preparation { fit: Fit::Pad, ..base.clone() }.describe(),
             Preparation { resize: Resize::BoxBicubic, ..base.clone() }.describe(),
-            Preparation { channels: Some(1), ..base }.describe(),
+            Preparation { channels: Some(1), ..base.clone() }.describe(),
+            Preparation { levels: Some(2), ..base.clone() }.describe(),
+            Preparation { levels: Some(3), ..base }.describe(),
         ];
         assert_eq!(lines[0], "crop=- resolution=64 fit=Crop resize=Bilinear channels=-");
         lines.sort();
         lines.dedup();
-        assert_eq!(lines.len(), 7);
+        assert_eq!(lines.len(), 9);
     }
 
     #[test]

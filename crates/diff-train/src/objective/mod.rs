@@ -1,12 +1,14 @@
 //! What is minimised: one file an objective, one line each in [`ObjectiveConfig`].
 
 mod bound;
+mod categorical;
 mod classifier;
 mod hybrid;
 mod sa;
 mod simple;
 mod vlb;
 
+pub use categorical::{CategoricalBound, CategoricalConfig, CategoricalLoss};
 pub use classifier::{Classification, ClassifierConfig};
 pub use hybrid::{Hybrid, HybridConfig};
 pub use sa::{NoiseMode, SaConfig, SequenceAware, Window};
@@ -15,9 +17,11 @@ pub use vlb::{Vlb, VlbConfig};
 
 use crate::{Error, Result, data::Batch, draws::Draws};
 use candle_core::{DType, Tensor};
-use diff_core::{ReverseVariance, Schedule};
+use diff_core::{ReverseVariance, Schedule, discrete::CategoricalProcess};
 use diff_models::{
-    Condition, Context, Denoiser, Second, diffuse,
+    Condition, Context, Denoiser, Second,
+    categorical::Categorizer,
+    diffuse,
     nets::{Classifier, SecondType},
 };
 use serde::{Deserialize, Serialize};
@@ -71,6 +75,8 @@ pub enum ObjectiveConfig {
     Hybrid(HybridConfig),
     /// Cross-entropy with the labels.
     Classifier(ClassifierConfig),
+    /// The bound of a categorical process.
+    Categorical(CategoricalConfig),
 }
 
 impl Default for ObjectiveConfig {
@@ -83,6 +89,8 @@ impl Default for ObjectiveConfig {
 pub type NoiseObjective = Box<dyn Objective<Model = dyn Denoiser>>;
 /// Objectives over classifiers.
 pub type ClassifierObjective = Box<dyn Objective<Model = Classifier>>;
+/// Objectives over networks that tell the levels of pixels.
+pub type CategoricalObjective = Box<dyn Objective<Model = dyn Categorizer>>;
 
 impl ObjectiveConfig {
     /// The kinds that denoisers are trained on.
@@ -96,7 +104,13 @@ impl ObjectiveConfig {
             ObjectiveConfig::Vlb(_) => "vlb",
             ObjectiveConfig::Hybrid(_) => "hybrid",
             ObjectiveConfig::Classifier(_) => "classifier",
+            ObjectiveConfig::Categorical(_) => "categorical",
         }
+    }
+
+    /// Whether it is one for denoisers.
+    pub(crate) fn denoises(&self) -> bool {
+        !matches!(self, ObjectiveConfig::Classifier(_) | ObjectiveConfig::Categorical(_))
     }
 
     /// Builds the objective of a denoiser under a schedule.
@@ -111,7 +125,7 @@ impl ObjectiveConfig {
             }
             ObjectiveConfig::Vlb(config) => Box::new(Vlb::new(*config, schedule.clone())?),
             ObjectiveConfig::Hybrid(config) => Box::new(Hybrid::new(*config, schedule.clone())?),
-            ObjectiveConfig::Classifier(_) => {
+            ObjectiveConfig::Classifier(_) | ObjectiveConfig::Categorical(_) => {
                 return Err(argument("objective.kind", self.kind(), Self::DENOISING));
             }
         })
@@ -128,6 +142,25 @@ impl ObjectiveConfig {
         }
     }
 
+    /// The options of the objective of a network over levels.
+    ///
+    /// # Errors
+    /// When the objective is another one.
+    pub fn categorical(&self) -> Result<&CategoricalConfig> {
+        match self {
+            ObjectiveConfig::Categorical(config) => Ok(config),
+            _ => Err(argument("objective.kind", self.kind(), "categorical")),
+        }
+    }
+
+    /// Builds the objective of a network over levels under a process.
+    ///
+    /// # Errors
+    /// When the objective is not one for such networks.
+    pub fn build_categorical(&self, process: &CategoricalProcess) -> Result<CategoricalObjective> {
+        Ok(Box::new(CategoricalBound::new(*self.categorical()?, process.clone())?))
+    }
+
     /// Rows the network sees for each picture of a batch.
     pub fn rows_per_picture(&self) -> usize {
         match self {
@@ -135,7 +168,8 @@ impl ObjectiveConfig {
             ObjectiveConfig::Simple(_)
             | ObjectiveConfig::Vlb(_)
             | ObjectiveConfig::Hybrid(_)
-            | ObjectiveConfig::Classifier(_) => 1,
+            | ObjectiveConfig::Classifier(_)
+            | ObjectiveConfig::Categorical(_) => 1,
         }
     }
 
@@ -153,7 +187,7 @@ impl ObjectiveConfig {
             ObjectiveConfig::Simple(_) | ObjectiveConfig::Sa(_) => false,
             ObjectiveConfig::Vlb(config) => config.variance == ReverseVariance::Learned,
             ObjectiveConfig::Hybrid(_) => true,
-            ObjectiveConfig::Classifier(_) => return Ok(()),
+            ObjectiveConfig::Classifier(_) | ObjectiveConfig::Categorical(_) => return Ok(()),
         };
         let (name, value) = match self {
             ObjectiveConfig::Vlb(config) => ("objective.variance", config.variance.name()),

@@ -33,7 +33,7 @@ use crate::{
     subject::Kind,
 };
 use candle_core::Device;
-use diff_models::checkpoint::{Checkpoint, ClassifierCheckpoint};
+use diff_models::checkpoint::{CategoricalCheckpoint, Checkpoint, ClassifierCheckpoint};
 use lock::Lock;
 use serde::Serialize;
 use session::Prepared;
@@ -102,6 +102,9 @@ pub fn run(
         NetworkConfig::Denoiser(_) => train::<Checkpoint>(config, start, device, stop, callbacks),
         NetworkConfig::Classifier(_) => {
             train::<ClassifierCheckpoint>(config, start, device, stop, callbacks)
+        }
+        NetworkConfig::Categorical(_) => {
+            train::<CategoricalCheckpoint>(config, start, device, stop, callbacks)
         }
     }
 }

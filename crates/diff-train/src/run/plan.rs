@@ -6,7 +6,7 @@ use crate::{
     subject::Kind,
 };
 use candle_core::Device;
-use diff_models::checkpoint::{Checkpoint, ClassifierCheckpoint};
+use diff_models::checkpoint::{CategoricalCheckpoint, Checkpoint, ClassifierCheckpoint};
 use serde::Serialize;
 use std::time::Instant;
 
@@ -41,6 +41,7 @@ pub fn plan(config: &RunConfig, device: &Device) -> Result<Plan> {
     match &config.network {
         NetworkConfig::Denoiser(_) => plan_of::<Checkpoint>(config, device),
         NetworkConfig::Classifier(_) => plan_of::<ClassifierCheckpoint>(config, device),
+        NetworkConfig::Categorical(_) => plan_of::<CategoricalCheckpoint>(config, device),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
 };
 use candle_core::Device;
 use diff_core::Schedule;
-use diff_models::checkpoint::{Checkpoint, ClassifierCheckpoint};
+use diff_models::checkpoint::{CategoricalCheckpoint, Checkpoint, ClassifierCheckpoint};
 
 /// Takes the next step of a training.
 pub type Stepper = Box<dyn FnMut() -> Result<StepReport>>;
@@ -25,6 +25,7 @@ pub fn steps(config: &RunConfig, device: &Device) -> Result<Stepper> {
     match &config.network {
         NetworkConfig::Denoiser(_) => steps_of::<Checkpoint>(config, device),
         NetworkConfig::Classifier(_) => steps_of::<ClassifierCheckpoint>(config, device),
+        NetworkConfig::Categorical(_) => steps_of::<CategoricalCheckpoint>(config, device),
     }
 }
 

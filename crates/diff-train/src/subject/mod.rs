@@ -1,5 +1,6 @@
 //! What a run trains.
 
+mod categorical;
 mod classifier;
 mod denoiser;
 
