@@ -122,21 +122,35 @@ pub(super) fn distances(report: &Report) -> Vec<Block> {
     blocks
 }
 
-/// Models down, samplers across.
+/// Samplers with which a table is still read across.
+const MOST_ACROSS: usize = 10;
+
+/// Models down, samplers across; the other way round where the samplers are many.
 fn by_sampler(
     report: &Report,
     scores: &[Score],
     value: impl Fn(&Score) -> Option<Estimate>,
 ) -> Table {
     let experiment = report.experiment;
-    let names = experiment.samplers.iter().map(|sampler| sampler.name.as_str());
-    let mut table = Table::new(std::iter::once("model").chain(names));
-    for model in &experiment.models {
-        let of = |s: usize| scores.iter().find(|x| x.model == model.name && x.sampler == s);
-        let cells = (0..experiment.samplers.len())
-            .map(|s| Td::Number(of(s).and_then(&value).map(|e| estimate(&e)).unwrap_or_default()));
-        table.rows.push(std::iter::once(Td::word(&model.name)).chain(cells).collect());
+    let samplers: Vec<&str> = experiment.samplers.iter().map(|s| s.name.as_str()).collect();
+    let models: Vec<&str> = experiment.models.iter().map(|model| model.name.as_str()).collect();
+    let cell = |model: &str, s: usize| {
+        let score = scores.iter().find(|x| x.model == model && x.sampler == s);
+        Td::Number(score.and_then(&value).map(|e| estimate(&e)).unwrap_or_default())
+    };
+    if samplers.len() > MOST_ACROSS.max(models.len()) {
+        let mut table = Table::new(std::iter::once("by").chain(models.iter().copied()));
+        table.rows.extend(samplers.iter().enumerate().map(|(s, sampler)| {
+            let cells = models.iter().map(|model| cell(model, s));
+            std::iter::once(Td::word(sampler)).chain(cells).collect()
+        }));
+        return table;
     }
+    let mut table = Table::new(std::iter::once("model").chain(samplers.iter().copied()));
+    table.rows.extend(models.iter().map(|model| {
+        let cells = (0..samplers.len()).map(|s| cell(model, s));
+        std::iter::once(Td::word(model)).chain(cells).collect()
+    }));
     table
 }
 

@@ -70,7 +70,7 @@ mod tests {
             (&["schedule.timesteps=50"], ["schedule.kind = linear", "[objective]"]),
             (&["objective.timesteps=0"], ["objective.timesteps = 0", "1.."]),
             (&["objective={ kind = 'simple' }"], ["objective.kind = simple", "categorical, which"]),
-            (&["network={ kind = 'ddpm' }"], ["objective.kind = categorical", "simple or sa"]),
+            (&["network={ kind = 'ddpm' }"], ["objective.kind = categorical", "simple, sa"]),
             (&["network.body.out_channels=3"], ["network.body.out_channels = 3", "2, as many"]),
             (&["network.body.classes=3"], ["network.body.classes = some", "none"]),
             (&["network.body={ kind = 'adm' }"], ["network.body.kind = adm", "ddpm, unet"]),
