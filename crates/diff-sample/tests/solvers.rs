@@ -3,12 +3,15 @@
 
 #![cfg(test)]
 
+mod common;
+
 use candle_core::{DType, Device, Tensor};
+use common::MadeUp;
 use diff_core::{
     Schedule, ScheduleSpec,
     rng::{Address, Purpose},
 };
-use diff_models::{Condition, Context, Denoiser, GaussianMixture, Mean, Prediction, Second};
+use diff_models::{Condition, Denoiser, GaussianMixture};
 use diff_sample::{Clip, Predict, SamplerSpec, samplers::SAMPLERS};
 use std::path::Path;
 
@@ -41,24 +44,6 @@ fn states(
         states.push(x.flatten_all().unwrap().to_vec1::<f64>().unwrap());
     }
     (states, predict.calls())
-}
-
-/// The made-up network of `tests/golden/solvers.py`.
-struct MadeUp;
-
-impl Denoiser for MadeUp {
-    fn forward(
-        &self,
-        x: &Tensor,
-        t: &[f64],
-        _: &Condition,
-        _: &Context,
-    ) -> diff_models::Result<Prediction> {
-        // Its time counts from 0.
-        let wave = x.affine(2.0, 0.01 * (t[0] - 1.0))?.sin()?;
-        let eps = (x.affine(0.5, 0.0)? + wave.affine(0.3, 0.0)?)?;
-        Ok(Prediction { mean: Mean::Eps(eps), second: Second::None })
-    }
 }
 
 #[test]

@@ -3,35 +3,20 @@
 
 #![cfg(test)]
 
+mod common;
+
 use candle_core::{Device, Tensor};
+use common::MadeUp;
 use diff_core::{
     Schedule, ScheduleSpec,
     rng::{Address, Purpose},
     trajectory,
 };
-use diff_models::{Condition, Context, Denoiser, Mean, Prediction, Second, noise::normals};
+use diff_models::{Condition, noise::normals};
 use diff_sample::{Clip, Predict, SamplerSpec};
 use std::{collections::BTreeSet, path::Path};
 
 const SEED: u64 = 5;
-
-/// The made-up network of the script.
-struct MadeUp;
-
-impl Denoiser for MadeUp {
-    fn forward(
-        &self,
-        x: &Tensor,
-        t: &[f64],
-        _: &Condition,
-        _: &Context,
-    ) -> diff_models::Result<Prediction> {
-        // Its time counts from 0.
-        let wave = x.affine(2.0, 0.01 * (t[0] - 1.0))?.sin()?;
-        let eps = (x.affine(0.5, 0.0)? + wave.affine(0.3, 0.0)?)?;
-        Ok(Prediction { mean: Mean::Eps(eps), second: Second::None })
-    }
-}
 
 fn schedule(peer: &str) -> Schedule {
     let spec = ScheduleSpec::default();
