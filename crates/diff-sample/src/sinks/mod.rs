@@ -2,10 +2,12 @@
 
 mod folder;
 mod grid;
+mod kept;
 mod npz;
 
 pub use folder::FolderSink;
 pub use grid::GridSink;
+pub use kept::Kept;
 pub use npz::NpzSink;
 
 use crate::Result;
@@ -29,6 +31,8 @@ pub struct Form<'a> {
     pub count: usize,
     /// The first so many are shown on a grid; all of them where there is no number.
     pub grid: Option<usize>,
+    /// Columns of a grid; as near to a square as can be where there is no number.
+    pub columns: Option<usize>,
     /// Text that is stored with the pictures.
     pub provenance: &'a str,
     /// Adds unquantised values (`.npz` only).
@@ -58,7 +62,8 @@ pub fn open(path: &Path, form: Form) -> Result<Box<dyn ImageSink>> {
         Some("npz") => Box::new(NpzSink::create(path, count, provenance, raw)?),
         Some("png") => {
             refuse_raw()?;
-            Box::new(GridSink::new(path, form.grid.unwrap_or(count).min(count), provenance))
+            let shown = form.grid.unwrap_or(count).min(count);
+            Box::new(GridSink::new(path, shown, form.columns, provenance))
         }
         _ => {
             refuse_raw()?;
