@@ -2,8 +2,8 @@
 
 use crate::{Error, Result};
 use candle_core::{DType, npy::NpzTensors};
-use diff_core::config::nearest;
-use diff_train::data::{DataConfig, Dataset, Split, open};
+use diff_sample::source_and_split;
+use diff_train::data::{DataConfig, Dataset, open};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
@@ -111,47 +111,12 @@ fn upright(data: &Dataset) -> Pictures {
     Pictures { shape: [h, w, c], bytes }
 }
 
-/// The data set and the split that `SOURCE`, `SOURCE:train` or `SOURCE:test` means.
-pub(crate) fn source_and_split(source: &str) -> Result<(&str, Split)> {
-    match split_of(source) {
-        (name, "train") => Ok((name, Split::Train)),
-        (name, "test") => Ok((name, Split::Test)),
-        (name, other) => {
-            let hint = nearest(other, ["train", "test"]).unwrap_or("train");
-            let expected = format!("train or test; did you mean `{name}:{hint}`?");
-            Err(diff_core::Error::argument("split", other, expected).into())
-        }
-    }
-}
-
-/// A data set and what is said of its split, by default `train`.
-fn split_of(source: &str) -> (&str, &str) {
-    match source.rsplit_once(':') {
-        // The colons of `hub:name` and of a path say nothing of a split.
-        Some((name, split)) if name != "hub" && !split.contains('/') => (name, split),
-        _ => (source, "train"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_split_is_what_follows_the_last_colon_of_a_name() {
-        for (source, name, split) in [
-            ("digits", "digits", "train"),
-            ("digits:test", "digits", "test"),
-            ("hub:cifar10", "hub:cifar10", "train"),
-            ("hub:org/name", "hub:org/name", "train"),
-            ("hub:org/name@main:test", "hub:org/name@main", "test"),
-            ("a:b/pictures", "a:b/pictures", "train"),
-            ("pictures:test", "pictures", "test"),
-            ("a:b/pictures?crop=[0,0,8,8]", "a:b/pictures?crop=[0,0,8,8]", "train"),
-            ("hub:org/name?resolution=16:test", "hub:org/name?resolution=16", "test"),
-        ] {
-            assert_eq!(split_of(source), (name, split), "{source}");
-        }
+    fn a_source_is_read_with_its_split_and_labels() {
         assert_eq!(read("digits:test").unwrap().len(), 360);
         assert_eq!(Named::read("digits:test").unwrap().labels.map(|l| l.len()), Some(360));
         let small = read("digits?resolution=4&resize=box:test").unwrap();

@@ -1,4 +1,4 @@
-use crate::{Error, Guidance, ImageSink, Labels, Predict, Result, SamplerSpec};
+use crate::{Error, Guidance, ImageSink, Labels, Predict, Result, Sampler, SamplerSpec};
 use candle_core::{DType, Device, Tensor};
 use diff_core::{
     Schedule,
@@ -65,43 +65,106 @@ pub fn generate(
     sink: &mut dyn ImageSink,
     progress: &mut dyn FnMut(f64),
 ) -> Result<Outcome> {
-    request.check()?;
-    let mut outcome = Outcome::default();
-    for indices in request.indices.chunks(request.batch) {
-        let condition = Condition { class: request.labels.of(indices, request.seed), image: None };
-        let mut predict = Predict::new(denoiser, schedule, &condition, request.seed, indices)
-            .guided(request.guidance);
-        let x = sample(schedule, spec, request, &mut predict, indices, &mut |fraction| {
-            progress(outcome.images as f64 + fraction * indices.len() as f64)
-        })?;
-        sink.write(indices, &x)?;
-        outcome.images += indices.len();
-        outcome.network_calls += predict.calls();
-        outcome.evaluations += predict.evaluations();
-    }
-    sink.finish()?;
-    Ok(outcome)
+    let drawn = |indices: &[u64]| drawn(request, indices);
+    generate_from(denoiser, schedule, spec, request, &drawn, sink, progress)
 }
 
-fn sample(
+/// Where samples start: `[B, C, H, W]` for those with the indices given.
+pub type Starts<'a> = dyn Fn(&[u64]) -> Result<Tensor> + 'a;
+
+/// The latents x_T of the samples with these indices, as [`generate`] draws them.
+///
+/// # Errors
+/// When a tensor operation fails.
+pub fn drawn(request: &Request, indices: &[u64]) -> Result<Tensor> {
+    let latent = Address::new(request.seed, Purpose::Latent);
+    let rows: Vec<_> = indices.iter().map(|i| latent.index(*i)).collect();
+    Ok(normals(&rows, &request.shape, request.dtype, &request.device)?)
+}
+
+/// [`generate`] from latents of one's own.
+///
+/// # Errors
+/// As [`generate`]; what `starts` refuses, and latents of another shape than the request's.
+pub fn generate_from(
+    denoiser: &dyn Denoiser,
     schedule: &Schedule,
     spec: &SamplerSpec,
     request: &Request,
-    predict: &mut Predict,
-    indices: &[u64],
+    starts: &Starts,
+    sink: &mut dyn ImageSink,
     progress: &mut dyn FnMut(f64),
-) -> Result<Tensor> {
-    let mut sampler = spec.build(schedule)?;
-    let total = sampler.remaining();
-    let latent = Address::new(request.seed, Purpose::Latent);
-    let rows: Vec<_> = indices.iter().map(|i| latent.index(*i)).collect();
-    let mut x = normals(&rows, &request.shape, request.dtype, &request.device)?;
-    while sampler.remaining() > 0 {
-        x = within(|| sampler.step(&x, predict))?;
-        progress(1.0 - sampler.remaining() as f64 / total as f64);
+) -> Result<Outcome> {
+    let build = || spec.build(schedule);
+    Drive { denoiser, schedule, request, starts, build: &build }.run(sink, progress)
+}
+
+/// One way that all samples of a request go, batch by batch.
+pub(crate) struct Drive<'a> {
+    pub(crate) denoiser: &'a dyn Denoiser,
+    pub(crate) schedule: &'a Schedule,
+    pub(crate) request: &'a Request,
+    pub(crate) starts: &'a Starts<'a>,
+    /// Makes the sampler that takes a batch from its start to its end.
+    pub(crate) build: &'a dyn Fn() -> Result<Box<dyn Sampler>>,
+}
+
+impl Drive<'_> {
+    /// Hands the ends to `sink`; `progress` as in [`generate`].
+    pub(crate) fn run(
+        &self,
+        sink: &mut dyn ImageSink,
+        progress: &mut dyn FnMut(f64),
+    ) -> Result<Outcome> {
+        let request = self.request;
+        request.check()?;
+        let mut outcome = Outcome::default();
+        for indices in request.indices.chunks(request.batch) {
+            let class = request.labels.of(indices, request.seed);
+            let condition = Condition { class, image: None };
+            let (denoiser, schedule) = (self.denoiser, self.schedule);
+            let mut predict = Predict::new(denoiser, schedule, &condition, request.seed, indices)
+                .guided(request.guidance);
+            let x = self.sample(&mut predict, indices, &mut |fraction| {
+                progress(outcome.images as f64 + fraction * indices.len() as f64)
+            })?;
+            sink.write(indices, &x)?;
+            outcome.images += indices.len();
+            outcome.network_calls += predict.calls();
+            outcome.evaluations += predict.evaluations();
+        }
+        sink.finish()?;
+        Ok(outcome)
     }
-    check_finite(&x, indices, total)?;
-    Ok(x)
+
+    fn sample(
+        &self,
+        predict: &mut Predict,
+        indices: &[u64],
+        progress: &mut dyn FnMut(f64),
+    ) -> Result<Tensor> {
+        let mut sampler = (self.build)()?;
+        let total = sampler.remaining();
+        let mut x = (self.starts)(indices)?;
+        check_shape(&x, indices, self.request.shape)?;
+        while sampler.remaining() > 0 {
+            x = within(|| sampler.step(&x, predict))?;
+            progress(1.0 - sampler.remaining() as f64 / total as f64);
+        }
+        check_finite(&x, indices, total)?;
+        Ok(x)
+    }
+}
+
+fn check_shape(x: &Tensor, indices: &[u64], [c, h, w]: [usize; 3]) -> Result<()> {
+    let expected = [indices.len(), c, h, w];
+    match x.dims() == expected {
+        true => Ok(()),
+        false => {
+            let found = x.dims();
+            Err(Error::Mismatch(format!("starts of shape {found:?}, expected {expected:?}")))
+        }
+    }
 }
 
 fn check_finite(x: &Tensor, indices: &[u64], steps: usize) -> Result<()> {

@@ -1,14 +1,11 @@
 //! Networks that are compared, and the pictures they are measured on.
 
 use super::{CleanPictures, Subject};
-use crate::{Result, pictures::source_and_split};
+use crate::Result;
 use candle_core::{DType, Device};
-use diff_core::{Error, Schedule, config};
+use diff_core::{Error, Schedule};
 use diff_models::{checkpoint::Checkpoint, digest::sha256, nets::SecondType, pictures::Transform};
-use diff_train::{
-    config::RunConfig,
-    data::{self, DataConfig, Split},
-};
+use diff_sample::{CleanData, source::picture_shape};
 
 /// A network under a name.
 #[derive(Clone, Debug)]
@@ -43,9 +40,7 @@ impl Bench {
     /// by where no names are given; and `source` (`SOURCE`, `SOURCE:train`, `SOURCE:test`), or the
     /// data that the first network was trained on.
     ///
-    /// A source other than that of the training is prepared as the training's data was (size,
-    /// channels, fit), unless it says itself how ([`DataConfig::spelled`]); the first network's
-    /// training tells, if there is a record of it.
+    /// How a source is prepared is told by the first network's training ([`CleanData::open`]).
     ///
     /// # Errors
     /// Names that are not one a checkpoint, checkpoints of different schedules, picture shapes or
@@ -67,20 +62,11 @@ impl Bench {
         for other in others {
             check_alike((first, &made_for), other)?;
         }
-        let config = first.data(source)?;
-        let data = data::open(&config)?;
-        if data.shape() != made_for.shape {
-            let given = format!("{} with pictures of {:?}", data.name(), data.shape());
-            let expected = format!("pictures of {:?} (C, H, W) for {}", made_for.shape, first.spec);
-            return Err(Error::argument("data", given, expected).into());
-        }
-        let split = if config.split == Split::Train { "train" } else { "test" };
-        let name = format!("{}:{split}", config.line()?);
-        let data_sha256 = data.sha256().to_string();
-        let pictures = CleanPictures::of(data, made_for.transform)?;
+        let CleanData { pictures, name, sha256 } =
+            CleanData::open(&first.checkpoint, &first.spec, source)?;
         let schedule = first.checkpoint.schedule.clone();
         let device = device.clone();
-        Ok(Bench { models, pictures, data: name, data_sha256, schedule, device })
+        Ok(Bench { models, pictures, data: name, data_sha256: sha256, schedule, device })
     }
 
     /// A network as something to be measured.
@@ -115,47 +101,8 @@ impl Model {
     }
 
     fn made_for(&self) -> Result<MadeFor> {
-        let architecture = self.checkpoint.denoiser.architecture();
-        let shape = architecture.config().image_shape().ok_or_else(|| {
-            let expected = "a checkpoint whose config.json has sample_size, the picture size";
-            Error::argument("checkpoint", &self.spec, expected)
-        })?;
+        let shape = picture_shape(&self.checkpoint, &self.spec)?;
         Ok(MadeFor { shape, transform: self.checkpoint.transform()? })
-    }
-
-    /// What `source` means for this network.
-    fn data(&self, source: Option<&str>) -> Result<DataConfig> {
-        let trained = match self.checkpoint.metadata.get("diff.config") {
-            None => None,
-            Some(text) => {
-                let origin = format!("{}: diff.config", self.spec);
-                Some(config::read::<RunConfig>(text, &origin, &[])?.data)
-            }
-        };
-        let Some(source) = source else {
-            let expected =
-                format!("--data SOURCE, as {} does not tell what it was trained on", self.spec);
-            return trained.ok_or_else(|| Error::argument("data", "nothing", expected).into());
-        };
-        let (source, split) = source_and_split(source)?;
-        let trained = trained.unwrap_or_default();
-        if source.contains('?') {
-            let cache = trained.cache;
-            return Ok(DataConfig { split, cache, ..DataConfig::spelled(source)? });
-        }
-        Ok(match trained.source == source {
-            true => DataConfig { split, ..trained },
-            false => DataConfig {
-                source: source.into(),
-                split,
-                resolution: trained.resolution,
-                fit: trained.fit,
-                resize: trained.resize,
-                channels: trained.channels,
-                cache: trained.cache,
-                ..DataConfig::default()
-            },
-        })
     }
 }
 

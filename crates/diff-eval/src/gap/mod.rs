@@ -6,7 +6,6 @@
 
 mod bench;
 mod bounds;
-mod clean;
 mod curves;
 mod descent;
 mod illustrate;
@@ -19,8 +18,8 @@ mod tests;
 
 pub use bench::{Bench, Model};
 pub use bounds::{BoundsReport, BoundsRequest, WindowBounds, bounds};
-pub use clean::CleanPictures;
 pub use curves::{GapCurves, Scalar};
+pub use diff_sample::CleanPictures;
 pub use illustrate::{Illustration, illustrate};
 pub use measure::{GapRequest, measure};
 pub use report::{chart, csv};

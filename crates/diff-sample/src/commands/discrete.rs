@@ -1,18 +1,15 @@
-use super::indices;
+use super::{
+    indices,
+    output::{OutputArgs, Sheet, timed},
+};
 use clap::{Args, ValueEnum};
-use diff_core::{discrete::Stay, progress::Progress};
+use diff_core::discrete::Stay;
 use diff_models::{checkpoint::CategoricalCheckpoint, device, digest::sha256};
 use diff_sample::{
     discrete::{self, Last, Request, Spec},
     samplers::DEFAULT_STEPS,
-    sinks::{self, Form, Tee},
 };
 use serde_json::json;
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-    time::Instant,
-};
 
 #[derive(Args)]
 pub(crate) struct DiscreteArgs {
@@ -46,15 +43,11 @@ pub(crate) struct DiscreteArgs {
     /// Where to compute: cpu, cuda or cuda:N.
     #[arg(long, default_value = "cpu")]
     device: String,
-    /// Where to: .png (a grid), .npz, or a folder of pictures. May be repeated.
-    #[arg(long, required = true, value_name = "PATH")]
-    out: Vec<PathBuf>,
     /// Show only the first N pictures on a .png [default: all].
     #[arg(long, value_name = "N")]
     grid: Option<usize>,
-    /// Print one JSON object.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// [`Last`] as it is typed.
@@ -113,34 +106,12 @@ pub(crate) fn discrete(args: &DiscreteArgs) -> anyhow::Result<()> {
         "sampler": spec,
         "seed": args.seed,
         "version": env!("CARGO_PKG_VERSION"),
-    })
-    .to_string();
-    let total = request.indices.len();
-    let form =
-        Form { count: total, grid: args.grid, columns: None, provenance: &provenance, raw: false };
-    let open = |path: &PathBuf| sinks::open(path, form);
-    let mut sink = Tee(args.out.iter().map(open).collect::<Result<_, _>>()?);
-    let mut progress = Progress::new(total as u64, "pictures");
-    let started = Instant::now();
+    });
+    let sheet = Sheet { count: request.indices.len(), shown: args.grid, columns: None };
+    let mut sink = args.output.open(sheet, &provenance)?;
     let (network, process) = (&checkpoint.network, checkpoint.process());
-    let mut update = |done: f64| progress.update(done, "");
-    let outcome = discrete::generate(network, process, &spec, &request, &mut sink, &mut update);
-    progress.finish();
-    let outcome = outcome?;
-    let seconds = started.elapsed().as_secs_f64();
-    let mut out = io::stdout().lock();
-    if args.json {
-        let report = json!({
-            "images": outcome.images,
-            "network_calls": outcome.network_calls,
-            "evaluations": outcome.evaluations,
-            "seconds": seconds,
-            "out": args.out,
-        });
-        writeln!(out, "{report}")?;
-    } else {
-        let calls = outcome.network_calls;
-        writeln!(out, "{} pictures, {calls} network calls, {seconds:.2} s", outcome.images)?;
-    }
-    Ok(())
+    let done = timed(sheet.count, |progress| {
+        discrete::generate(network, process, &spec, &request, &mut sink, progress)
+    })?;
+    args.output.report(done, json!({}), &[])
 }

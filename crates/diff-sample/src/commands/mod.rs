@@ -1,14 +1,22 @@
 //! The commands of the binary, one file each.
 
+mod consistency;
+mod decode;
 mod discrete;
+mod encode;
 mod generate;
+mod interpolate;
 mod list;
+mod output;
+mod shift;
+mod strip;
 mod time;
 
 use candle_core::DType;
 use clap::{Args, Parser, Subcommand};
-use diff_models::{checkpoint::Checkpoint, device};
+use diff_models::{checkpoint::Checkpoint, device, digest::sha256};
 use diff_sample::{Clip, Guidance, Labels, Request, SamplerSpec};
+use serde_json::{Value, json};
 
 /// Samples from denoising networks.
 #[derive(Parser)]
@@ -26,6 +34,18 @@ enum Command {
     Generate(Box<generate::GenerateArgs>),
     /// Make pictures with a trained network over grey levels.
     Discrete(Box<discrete::DiscreteArgs>),
+    /// Take pictures to their latents: a deterministic sampler run upwards.
+    Encode(Box<encode::EncodeArgs>),
+    /// Make pictures from latents that were encoded.
+    Decode(Box<decode::DecodeArgs>),
+    /// Make pictures from latents between others, on a line or in a grid of four corners.
+    Interpolate(Box<interpolate::InterpolateArgs>),
+    /// Make pictures from the same latents in several numbers of steps.
+    Consistency(Box<consistency::ConsistencyArgs>),
+    /// Show samples at several times of their making, and what the network takes them for.
+    Strip(Box<strip::StripArgs>),
+    /// Make pictures from the same latents with a number added to all values of them.
+    Shift(Box<shift::ShiftArgs>),
     /// Time the making of pictures; none are written.
     Time(Box<time::TimeArgs>),
     /// Print every sampler with its source and cost.
@@ -39,6 +59,12 @@ impl Cli {
         match &self.command {
             Command::Generate(args) => generate::generate(args),
             Command::Discrete(args) => discrete::discrete(args),
+            Command::Encode(args) => encode::encode(args),
+            Command::Decode(args) => decode::decode(args),
+            Command::Interpolate(args) => interpolate::interpolate(args),
+            Command::Consistency(args) => consistency::consistency(args),
+            Command::Strip(args) => strip::strip(args),
+            Command::Shift(args) => shift::shift(args),
             Command::Time(args) => time::time(args),
             Command::List => list::list(),
         }
@@ -55,8 +81,8 @@ struct SampleArgs {
     #[arg(long, default_value = "ddim")]
     sampler: String,
     /// Steps S, in 1..=T; a list given as the trajectory brings its own [default: 50, or T].
-    #[arg(long)]
-    steps: Option<usize>,
+    #[arg(long, value_delimiter = ',')]
+    steps: Vec<usize>,
     /// Noise of DDIM: 0 deterministic, 1 DDPM.
     #[arg(long)]
     eta: Option<f64>,
@@ -105,11 +131,17 @@ struct Prepared {
 
 impl SampleArgs {
     fn prepare(&self) -> anyhow::Result<Prepared> {
+        let prepared = self.open(self.one_number_of_steps()?)?;
+        prepared.making(self.indices()?)
+    }
+
+    /// All but which samples.
+    fn open(&self, steps: Option<usize>) -> anyhow::Result<Prepared> {
         let device = device::open(&self.device)?;
         let checkpoint = Checkpoint::open(&self.checkpoint, &device)?;
         let spec = SamplerSpec {
             sampler: self.sampler.clone(),
-            steps: self.steps,
+            steps,
             trajectory: self.trajectory.clone(),
             eta: self.eta,
             clip: self.clip,
@@ -117,7 +149,7 @@ impl SampleArgs {
         let spec = spec.resolved(&checkpoint.schedule)?;
         spec.check_network(checkpoint.denoiser.architecture().config().second())?;
         let request = Request {
-            indices: indices(self.num, &self.indices)?,
+            indices: Vec::new(),
             batch: self.batch,
             seed: self.seed,
             shape: checkpoint.image_shape()?,
@@ -126,8 +158,51 @@ impl SampleArgs {
             dtype: DType::F32,
             device,
         };
-        request.check()?;
         Ok(Prepared { checkpoint, spec, request })
+    }
+
+    fn one_number_of_steps(&self) -> anyhow::Result<Option<usize>> {
+        match self.steps.as_slice() {
+            [] => Ok(None),
+            [steps] => Ok(Some(*steps)),
+            several => {
+                let several: Vec<String> = several.iter().map(usize::to_string).collect();
+                let expected = "one number; `consistency` takes several";
+                Err(diff_core::Error::argument("steps", several.join(","), expected).into())
+            }
+        }
+    }
+
+    /// What is stored with what is made.
+    fn provenance(&self, prepared: &Prepared) -> anyhow::Result<Value> {
+        Ok(json!({
+            "checkpoint": self.checkpoint,
+            "weights_sha256": prepared.weights_sha256()?,
+            "sampler": prepared.spec,
+            "seed": self.seed,
+            "class": self.class,
+            "guidance": prepared.request.guidance,
+            "version": env!("CARGO_PKG_VERSION"),
+        }))
+    }
+
+    /// Which of the samples there are: those asked for, or all.
+    fn among(&self, there: &[u64], what: &str) -> anyhow::Result<Vec<u64>> {
+        let refuse = |name: &str, value: u64| {
+            let expected = format!("among the {} {what}", there.len());
+            Err(diff_core::Error::argument(name, value, expected).into())
+        };
+        match (self.num, self.indices.iter().find(|i| !there.contains(i))) {
+            (Some(n), _) if n > there.len() as u64 => refuse("num", n),
+            (Some(n), _) => Ok(there[..n as usize].to_vec()),
+            (None, Some(index)) => refuse("indices", *index),
+            (None, None) if self.indices.is_empty() => Ok(there.to_vec()),
+            (None, None) => Ok(self.indices.clone()),
+        }
+    }
+
+    fn indices(&self) -> anyhow::Result<Vec<u64>> {
+        indices(self.num, &self.indices)
     }
 
     fn guidance(&self, checkpoint: &Checkpoint) -> anyhow::Result<Guidance> {
@@ -153,6 +228,34 @@ fn indices(num: Option<u64>, listed: &[u64]) -> anyhow::Result<Vec<u64>> {
         (None, true) => {
             Err(diff_core::Error::argument("num", "nothing", "--num N or --indices I,J").into())
         }
+    }
+}
+
+impl Prepared {
+    /// The same for these samples.
+    fn making(mut self, indices: Vec<u64>) -> anyhow::Result<Self> {
+        self.request.indices = indices;
+        self.request.check()?;
+        Ok(self)
+    }
+
+    /// Refuses noise beside the latents: what is looked at then is not what they make.
+    fn deterministic(self) -> anyhow::Result<Self> {
+        match self.spec.adds_noise()? {
+            false => Ok(self),
+            true => {
+                let SamplerSpec { sampler, eta, .. } = &self.spec;
+                let given =
+                    eta.map_or(sampler.clone(), |eta| format!("{sampler} with eta = {eta}"));
+                let expected = "a sampler without noise, as the latents alone should decide";
+                Err(diff_core::Error::argument("sampler", given, expected).into())
+            }
+        }
+    }
+
+    /// The SHA-256 of the weights' file.
+    fn weights_sha256(&self) -> anyhow::Result<Option<String>> {
+        Ok(self.checkpoint.source.as_deref().map(sha256).transpose()?)
     }
 }
 

@@ -1,10 +1,9 @@
 use super::{Prepared, SampleArgs};
-use candle_core::Tensor;
 use clap::Args;
 use diff_core::timing::{Facts, Timing};
 use diff_sample::{
     ImageSink, generate,
-    sinks::{NpzSink, Untransformed},
+    sinks::{Kept, NpzSink, Untransformed},
 };
 use std::path::PathBuf;
 
@@ -35,7 +34,8 @@ pub(crate) fn time(args: &TimeArgs) -> anyhow::Result<()> {
     args.timing.run(make, |(outcome, kept)| {
         if let Some(path) = &args.output {
             let mut sink = NpzSink::create(path, outcome.images, "", true)?;
-            kept.0.iter().try_for_each(|(indices, x)| sink.write(indices, x))?;
+            let (indices, x) = kept.take()?;
+            sink.write(&indices, &x)?;
             sink.finish()?;
         }
         Ok(Facts::from_iter([
@@ -43,19 +43,4 @@ pub(crate) fn time(args: &TimeArgs) -> anyhow::Result<()> {
             ("network_calls".into(), outcome.network_calls.into()),
         ]))
     })
-}
-
-/// Pictures that stay in memory.
-#[derive(Default)]
-struct Kept(Vec<(Vec<u64>, Tensor)>);
-
-impl ImageSink for Kept {
-    fn write(&mut self, indices: &[u64], x: &Tensor) -> diff_sample::Result<()> {
-        self.0.push((indices.to_vec(), x.clone()));
-        Ok(())
-    }
-
-    fn finish(&mut self) -> diff_sample::Result<()> {
-        Ok(())
-    }
 }

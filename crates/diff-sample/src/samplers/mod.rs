@@ -5,7 +5,7 @@ mod ddpm;
 mod dpm_solver;
 mod heun;
 mod lookahead;
-mod pf_euler;
+pub(crate) mod pf_euler;
 mod plan;
 mod plms;
 mod predict;
@@ -79,8 +79,13 @@ const ODE_CLIPS: &[Clip] = &[Clip::None, Clip::RecomputeEps];
 /// DDIM's step without noise along `eps`, a prediction or a mean of some (DDIM, equation 13):
 /// sqrt(abar_s / abar_t) x + (sqrt(1 - abar_s) - sqrt(abar_s / abar_t) sqrt(1 - abar_t)) eps.
 fn transfer(x: &Tensor, eps: &Tensor, step: &Step) -> Result<Tensor> {
-    let ratio = (step.alpha_bar_s / step.alpha_bar_t).sqrt();
-    let part = (1.0 - step.alpha_bar_s).sqrt() - ratio * (1.0 - step.alpha_bar_t).sqrt();
+    carry(x, eps, step.alpha_bar_t, step.alpha_bar_s)
+}
+
+/// [`transfer`] between any two noise levels, given as alpha_bar; `from` is above 0.
+pub(crate) fn carry(x: &Tensor, eps: &Tensor, from: f64, to: f64) -> Result<Tensor> {
+    let ratio = (to / from).sqrt();
+    let part = (1.0 - to).sqrt() - ratio * (1.0 - from).sqrt();
     Ok((x.affine(ratio, 0.0)? + eps.affine(part, 0.0)?)?)
 }
 
@@ -146,7 +151,21 @@ impl SamplerSpec {
         }
     }
 
-    fn times(&self, schedule: &Schedule) -> Result<Vec<usize>> {
+    /// Whether it is another sample each time noise is drawn anew, besides the latent.
+    ///
+    /// # Errors
+    /// As [`SamplerSpec::build`].
+    pub fn adds_noise(&self) -> Result<bool> {
+        let entry = find(&self.sampler)?;
+        let eta = check_eta(entry, self.eta)?;
+        Ok(entry.stochastic && (eta > 0.0 || !entry.takes_eta))
+    }
+
+    /// The visited paper times, ascending.
+    ///
+    /// # Errors
+    /// What [`diff_core::trajectory::resolve`] refuses.
+    pub fn times(&self, schedule: &Schedule) -> Result<Vec<usize>> {
         let steps = self.steps(schedule.timesteps())?;
         Ok(diff_core::trajectory::resolve(&self.trajectory, steps, schedule)?)
     }

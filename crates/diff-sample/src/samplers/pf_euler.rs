@@ -50,9 +50,13 @@ impl Sampler for PfEuler {
         if step.s == 0 && !self.last {
             return transfer(x, &eps, &step);
         }
-        let (s, t) = (step.alpha_bar_s, step.alpha_bar_t);
-        let change = 0.5 * ((1.0 - s) / s - (1.0 - t) / t) * (t / (1.0 - t)).sqrt();
-        let x = x.affine((s / t).sqrt(), 0.0)?;
-        Ok((x + eps.affine(s.sqrt() * change, 0.0)?)?)
+        euler(x, &eps, step.alpha_bar_t, step.alpha_bar_s)
     }
+}
+
+/// One step between two noise levels, given as alpha_bar; `from` is neither 0 nor 1.
+pub(crate) fn euler(x: &Tensor, eps: &Tensor, from: f64, to: f64) -> Result<Tensor> {
+    let change = 0.5 * ((1.0 - to) / to - (1.0 - from) / from) * (from / (1.0 - from)).sqrt();
+    let x = x.affine((to / from).sqrt(), 0.0)?;
+    Ok((x + eps.affine(to.sqrt() * change, 0.0)?)?)
 }

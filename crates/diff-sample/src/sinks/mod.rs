@@ -2,10 +2,12 @@
 
 mod folder;
 mod grid;
+mod kept;
 mod npz;
 
 pub use folder::FolderSink;
 pub use grid::GridSink;
+pub use kept::Kept;
 pub use npz::NpzSink;
 
 use crate::Result;

@@ -1,7 +1,7 @@
 use crate::{Error, Result};
+use candle_core::{DType, Device, Tensor};
 use diff_models::pictures::Transform;
 use diff_train::data::Dataset;
-use std::ops::Range;
 
 /// Clean pictures x_0 as a network sees them, by number. Numbers beyond the last picture start over
 /// from the first.
@@ -53,6 +53,14 @@ impl CleanPictures {
         self.shape.iter().product()
     }
 
+    /// What the network sees of a picture.
+    pub fn transform(&self) -> Transform {
+        match &self.rows {
+            Rows::Data(_, transform) => *transform,
+            Rows::Values(_) => Transform::default(),
+        }
+    }
+
     /// How many different ones there are.
     pub fn len(&self) -> usize {
         match &self.rows {
@@ -73,7 +81,7 @@ impl CleanPictures {
 
     /// Whether a picture's values are 256 evenly spaced grey levels over [-1, 1]; pictures given by
     /// their values are taken to be.
-    pub(crate) fn has_even_levels(&self) -> bool {
+    pub fn has_even_levels(&self) -> bool {
         match &self.rows {
             Rows::Data(_, transform) => *transform == Transform::Rescaled,
             Rows::Values(_) => true,
@@ -81,9 +89,9 @@ impl CleanPictures {
     }
 
     /// The values of the pictures with these numbers, row-major [B, C, H, W].
-    pub(crate) fn values(&self, numbers: Range<u64>) -> Vec<f64> {
+    pub fn values(&self, numbers: impl IntoIterator<Item = u64>) -> Vec<f64> {
         let mut out = Vec::new();
-        for i in numbers.map(|number| self.place(number)) {
+        for i in numbers.into_iter().map(|number| self.place(number)) {
             match &self.rows {
                 Rows::Values(values) => {
                     out.extend_from_slice(&values[i * self.width()..(i + 1) * self.width()]);
@@ -101,7 +109,7 @@ impl CleanPictures {
     ///
     /// # Errors
     /// Names the first picture that has none.
-    pub(crate) fn labels(&self, numbers: Range<u64>) -> Result<Vec<u32>> {
+    pub fn labels(&self, numbers: impl IntoIterator<Item = u64>) -> Result<Vec<u32>> {
         let label = |number| match &self.rows {
             Rows::Data(data, _) => data.label(self.place(number)),
             Rows::Values(_) => None,
@@ -110,7 +118,19 @@ impl CleanPictures {
             let what = "has no label, which a class-conditional network needs";
             Error::Mismatch(format!("picture {number} {what}"))
         };
+        let numbers = numbers.into_iter();
         numbers.map(|number| label(number).ok_or_else(|| missing(number))).collect()
+    }
+
+    /// The pictures with these numbers, `[B, C, H, W]`.
+    ///
+    /// # Errors
+    /// When a tensor operation fails.
+    pub fn tensor(&self, numbers: &[u64], dtype: DType, device: &Device) -> Result<Tensor> {
+        let [c, h, w] = self.shape;
+        let values = self.values(numbers.iter().copied());
+        let x = Tensor::from_vec(values, (numbers.len(), c, h, w), &Device::Cpu)?;
+        Ok(x.to_dtype(dtype)?.to_device(device)?)
     }
 
     fn place(&self, number: u64) -> usize {
