@@ -27,6 +27,8 @@ pub(crate) enum Block {
     Charts(Vec<Chart>),
     /// A drawing that is one already: file name, what it shows, SVG.
     Drawing(String, String, String),
+    /// A picture that is one already.
+    Still(Still),
     /// Samples: samplers with a line about each, and their pictures.
     Grids(Vec<(String, String)>, Vec<Shot>),
     /// What went wrong: a name, and the words of the binary.
@@ -40,6 +42,16 @@ pub(crate) struct Table {
     pub(crate) heading: Vec<String>,
     /// Its rows, as long as the heading.
     pub(crate) rows: Vec<Vec<Td>>,
+}
+
+/// A picture with a name for its file and words for those who do not see it.
+pub(crate) struct Still {
+    /// File name.
+    pub(crate) file: String,
+    /// What it shows.
+    pub(crate) alt: String,
+    /// A PNG.
+    pub(crate) png: Vec<u8>,
 }
 
 /// The first samples of a model by a sampler.

@@ -16,6 +16,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) trained: Vec<(Run, Option<&'a Finished>)>,
     /// Samples of a model by a sampler.
     pub(crate) samples: Vec<(Run, usize, Option<&'a Finished>)>,
+    /// Figures of a model.
+    pub(crate) figures: Vec<(Run, usize, Option<&'a Finished>)>,
     /// Measured values.
     pub(crate) values: Vec<Measured<'a>>,
 }
@@ -37,13 +39,14 @@ impl<'a> Evidence<'a> {
     /// Sorts the outcomes of the cells.
     pub(crate) fn gather(cells: &[Cell], outcomes: &'a [Outcome]) -> Self {
         let (mut classifier, mut trained) = (None, Vec::new());
-        let (mut samples, mut values) = (Vec::new(), Vec::new());
+        let (mut samples, mut figures, mut values) = (Vec::new(), Vec::new(), Vec::new());
         for (cell, outcome) in cells.iter().zip(outcomes) {
             let done = outcome.finished();
             match cell.subject {
                 Subject::Classifier => classifier = Some(done),
                 Subject::Model(run) => trained.push((run, done)),
                 Subject::Samples(run, sampler) => samples.push((run, sampler, done)),
+                Subject::Figure(run, figure) => figures.push((run, figure, done)),
                 Subject::Value(run, sampler, measure) => {
                     values.push(Measured { measure, run, sampler, done });
                 }
@@ -52,7 +55,7 @@ impl<'a> Evidence<'a> {
         trained.sort_by_key(|(run, _)| *run);
         samples.sort_by_key(|(run, sampler, _)| (*run, *sampler));
         values.sort_by_key(|value| (value.measure, value.run, value.sampler));
-        Evidence { classifier, trained, samples, values }
+        Evidence { classifier, trained, samples, figures, values }
     }
 
     /// The values of every measure of a kind, with the measure.

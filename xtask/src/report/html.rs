@@ -46,6 +46,12 @@ fn block(block: &Block) -> String {
             let svg = svg.find("<svg").map_or("", |start| &svg[start..]);
             format!("<div class=\"charts\">\n<figure class=\"still\">\n{svg}</figure>\n</div>\n")
         }
+        Block::Still(still) => format!(
+            "<div class=\"grids\">\n<figure><img alt=\"{}\" \
+             src=\"data:image/png;base64,{}\"></figure>\n</div>\n",
+            escape(&still.alt),
+            super::base64::encode(&still.png)
+        ),
         Block::Grids(samplers, shots) => flip(samplers, shots),
         Block::Failures(failures) => {
             let items: String = failures

@@ -33,6 +33,7 @@ fn block(block: &Block) -> String {
             images.join("\n")
         }
         Block::Drawing(file, alt, _) => format!("![{alt}](files/{file})\n"),
+        Block::Still(still) => format!("![{}](files/{})\n", still.alt, still.file),
         Block::Grids(samplers, shots) => {
             samplers.iter().map(|(name, about)| row_of_grids(name, about, shots)).collect()
         }

@@ -7,6 +7,7 @@ mod chart;
 pub(crate) mod compare;
 pub(crate) mod curves;
 mod evidence;
+mod figures;
 mod findings;
 mod grids;
 mod html;
@@ -27,7 +28,7 @@ use crate::{
         Finished, Outcome,
         experiment::{Experiment, MeasureKind},
         plan::{Cell, Run},
-        task::{DRAWING, GRID},
+        task::{DRAWING, FIGURE, GRID},
     },
     workspace::Binaries,
 };
@@ -49,6 +50,8 @@ pub(crate) struct Report<'a> {
     shots: Vec<Shot>,
     /// Drawings by the name of their measure.
     drawings: Vec<(String, String)>,
+    /// Figures of a model with their PNG.
+    figures: Vec<(Run, usize, &'a Finished, Vec<u8>)>,
     cells: Vec<(&'a str, &'a Outcome)>,
     versions: &'a BTreeMap<String, String>,
     machine: Machine,
@@ -73,6 +76,7 @@ impl<'a> Report<'a> {
             settings: Settings::gather(experiment, &trained)?,
             curves: Vec::new(),
             shots: Vec::new(),
+            figures: Vec::new(),
             cells: cells.iter().map(|cell| cell.name.as_str()).zip(outcomes).collect(),
             versions: binaries.versions(),
             machine: Machine::here(),
@@ -86,6 +90,13 @@ impl<'a> Report<'a> {
             if firsts.iter().any(|(first, _)| first == run) {
                 let sampler = &experiment.samplers[*sampler].name;
                 report.shots.push(shot(&experiment.models[run.model].name, *run, sampler, *done)?);
+            }
+        }
+        for (run, figure, done) in &report.evidence.figures {
+            if let Some(done) = *done {
+                let path = done.folder.join(FIGURE);
+                let png = fs::read(&path).map_err(io_error(&path, "read"))?;
+                report.figures.push((*run, *figure, done, png));
             }
         }
         Ok(report)
@@ -103,6 +114,9 @@ impl<'a> Report<'a> {
                     })?,
                     Block::Drawing(file, _, svg) => {
                         save::atomic_bytes(&files.join(file), svg.as_bytes())?;
+                    }
+                    Block::Still(still) => {
+                        save::atomic_bytes(&files.join(&still.file), &still.png)?;
                     }
                     Block::Grids(_, shots) => {
                         shots.iter().filter(|shot| !shot.png.is_empty()).try_for_each(|shot| {

@@ -157,12 +157,7 @@ fn by_sampler(
 /// Distance by sampling steps, a chart for every sampler that is run with three numbers or more.
 fn by_steps(report: &Report, scores: &[Score], file: &str, space: &str) -> Vec<Chart> {
     let experiment = report.experiment;
-    let mut families: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for (s, sampler) in experiment.samplers.iter().enumerate() {
-        families.entry(family(sampler)).or_default().push(s);
-    }
-    families.retain(|_, members| members.len() > 2);
-    let chart = |(name, members): (&String, &Vec<usize>)| {
+    let chart = |(name, members): (String, Vec<usize>)| {
         let line = |model: &str| {
             let own = |score: &&Score| score.model == model && members.contains(&score.sampler);
             let known = scores.iter().filter(own).filter_map(|score| {
@@ -191,7 +186,16 @@ fn by_steps(report: &Report, scores: &[Score], file: &str, space: &str) -> Vec<C
             },
         }
     };
-    families.iter().map(chart).collect()
+    families(report).into_iter().map(chart).collect()
+}
+
+/// Samplers that differ in their steps alone, where there are three or more of them.
+pub(super) fn families(report: &Report) -> Vec<(String, Vec<usize>)> {
+    let mut families: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (s, sampler) in report.experiment.samplers.iter().enumerate() {
+        families.entry(family(sampler)).or_default().push(s);
+    }
+    families.into_iter().filter(|(_, members)| members.len() > 2).collect()
 }
 
 /// An interval of one training as it is; of several, one deviation to both sides.

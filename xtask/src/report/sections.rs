@@ -2,8 +2,8 @@
 
 use super::{
     Report, beside,
-    blocks::{Block, Section, Table},
-    quality,
+    blocks::{Block, Chart, Section, Table},
+    figures, quality,
     table::Td,
     text, training,
 };
@@ -17,6 +17,7 @@ pub(crate) fn sections(report: &Report) -> Vec<Section> {
         ("Published tables", beside::tables(report)),
         ("Distances", quality::distances(report)),
         ("Samples", samples(report)),
+        ("Figures", figures::section(report)),
         ("Estimation gap", quality::gap(report)),
         ("Training", training::section(report)),
         ("Further measures", further(report)),
@@ -129,7 +130,13 @@ fn times(report: &Report) -> Vec<Block> {
         let from = if reused { "an earlier run" } else { "" };
         table.rows.push(vec![Td::word(name), Td::Number(time), Td::word(from)]);
     }
-    vec![Block::Text(report.time_line()), Block::Folded("Every cell", table)]
+    let mut blocks = vec![Block::Text(report.time_line())];
+    if let Some(chart) = figures::wall_time(report, &quality::families(report)) {
+        let (file, alt) = ("wall-time.svg".into(), format!("Line chart: {}", chart.title));
+        blocks.push(Block::Charts(vec![Chart { file, alt, chart }]));
+    }
+    blocks.push(Block::Folded("Every cell", table));
+    blocks
 }
 
 fn machine(report: &Report) -> Vec<Block> {

@@ -2,7 +2,7 @@
 
 use super::{
     experiment::{Experiment, Measure, Taken},
-    task::{DrawSamples, Measuring, TakeCheckpoint, Task, TrainModel, Trained},
+    task::{DrawFigure, DrawSamples, Measuring, TakeCheckpoint, Task, TrainModel, Trained},
 };
 use anyhow::Result;
 
@@ -37,6 +37,8 @@ pub(crate) enum Subject {
     Model(Run),
     /// Samples of a model by a sampler.
     Samples(Run, usize),
+    /// A figure of a model.
+    Figure(Run, usize),
     /// A measure on the samples of a model by a sampler, on a model, or on the classifier.
     Value(Option<Run>, Option<usize>, usize),
 }
@@ -110,6 +112,15 @@ impl Planner<'_> {
                 self.measures(Taken::Samples, Some(run), Some(s), Some(samples));
             }
             self.measures(Taken::Model, Some(run), None, input);
+            let first = self.experiment.seeds_of(&self.experiment.models[run.model]);
+            for (f, figure) in self.experiment.figures.iter().enumerate() {
+                if first.first() == Some(&run.seed) {
+                    let name = format!("{}-{}", figure.name(), self.experiment.name_of(run));
+                    let task = Box::new(DrawFigure::new(figure));
+                    let inputs = input.into_iter().collect();
+                    self.push(name, Subject::Figure(run, f), inputs, task);
+                }
+            }
         }
     }
 

@@ -12,6 +12,9 @@ pub(super) fn check(experiment: &Experiment) -> Result<()> {
     if !experiment.measures.is_empty() {
         names("measures", experiment.measures.iter().map(|measure| measure.name()))?;
     }
+    if !experiment.figures.is_empty() {
+        names("figures", experiment.figures.iter().map(|figure| figure.name()))?;
+    }
     let sample = &experiment.sample;
     at_least_one("sample.num", sample.num)?;
     at_least_one("sample.batch", sample.batch)?;

@@ -1,11 +1,13 @@
 //! An experiment: what to train, sample and measure. Read from a TOML file.
 
 mod check;
+mod figure;
 mod find;
 mod measure;
 mod published;
 mod tables;
 
+pub(crate) use figure::{Figure, FigureKind};
 use find::find;
 pub(crate) use find::{folder, list};
 pub(crate) use measure::{Measure, MeasureKind, Taken};
@@ -55,6 +57,9 @@ pub(crate) struct Experiment {
     /// What a document says about the same question.
     #[serde(default)]
     pub(crate) published: Vec<Published>,
+    /// What is drawn with every model's first training.
+    #[serde(default)]
+    pub(crate) figures: Vec<Figure>,
     /// Published tables, and which cells answer theirs.
     #[serde(default)]
     pub(crate) tables: Vec<PublishedTable>,

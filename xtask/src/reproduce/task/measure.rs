@@ -1,4 +1,4 @@
-use super::{Task, sample::ARRAY, text, train::Trained};
+use super::{Task, flags, sample::ARRAY, text, train::Trained};
 use crate::{
     finite::check_finite,
     reproduce::experiment::{Measure, MeasureKind, Taken},
@@ -71,13 +71,10 @@ impl Task for Measuring {
             let classifier = inputs.next().map_or(folder, PathBuf::as_path);
             flag("classifier", text(classifier.join("run/model")));
         }
-        for (name, value) in &self.measure.options {
-            let value = match value {
-                Toml::String(text) => text.clone(),
-                other => other.to_string(),
-            };
-            flag(name, value);
-        }
+        arguments.extend(flags(&self.measure.options));
+        let mut flag = |name: &str, value: String| {
+            arguments.extend([format!("--{name}"), value]);
+        };
         match kind {
             MeasureKind::Gap | MeasureKind::Bounds => flag("name", "model".into()),
             MeasureKind::Illustrate => flag("svg", text(folder.join(DRAWING))),

@@ -1,10 +1,12 @@
 //! What a cell does: one kind of work a file, each behind [`Task`].
 
+mod figure;
 mod measure;
 mod sample;
 mod take;
 mod train;
 
+pub(crate) use figure::{DrawFigure, FIGURE};
 pub(crate) use measure::{DRAWING, Measuring};
 pub(crate) use sample::{DrawSamples, GRID};
 pub(crate) use take::TakeCheckpoint;
@@ -12,7 +14,10 @@ pub(crate) use train::{TrainModel, Trained};
 
 use anyhow::Result;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// One call of one binary.
 pub(crate) trait Task: Send + Sync {
@@ -54,6 +59,18 @@ pub(crate) trait Task: Send + Sync {
     /// Network evaluations of single pictures, for an estimate of its cost; none for training,
     /// which the trainer estimates itself.
     fn evaluations(&self) -> Option<f64>;
+}
+
+/// Options as flags.
+fn flags(options: &BTreeMap<String, toml::Value>) -> impl Iterator<Item = String> {
+    options.iter().flat_map(|(name, value)| {
+        let value = match value {
+            toml::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        // A negative number may follow.
+        [format!("--{name}={value}")]
+    })
 }
 
 fn text(path: PathBuf) -> String {
