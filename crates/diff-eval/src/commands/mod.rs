@@ -7,6 +7,7 @@ mod floor;
 mod gap;
 mod illustrate;
 mod pixels;
+mod reconstruction;
 mod select;
 mod space;
 
@@ -32,6 +33,8 @@ enum Command {
     Gap(gap::GapArgs),
     /// Measure the total gap of trained networks and the bounds of SA-DPM's Theorem 2.
     Bounds(bounds::BoundsArgs),
+    /// Measure what is lost from a picture to its latent and back, for several numbers of steps.
+    Reconstruction(reconstruction::ReconstructionArgs),
     /// Draw why errors that agree from step to step matter, on data of which all is known.
     Illustrate(illustrate::IllustrateArgs),
     /// Judge samples in a classifier's features: Fréchet distance, classifier score, and how near
@@ -53,6 +56,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Pixels(args) => pixels::run(&args),
         Command::Gap(args) => gap::run(&args),
         Command::Bounds(args) => bounds::run(&args),
+        Command::Reconstruction(args) => reconstruction::run(&args),
         Command::Illustrate(args) => illustrate::run(&args),
         Command::Fd(args) => fd::run(&args),
         Command::Floor(args) => floor::run(&args),
