@@ -17,6 +17,7 @@ pub mod pictures;
 mod pixel_distance;
 mod pixels;
 mod quality;
+mod reconstruction;
 mod score;
 pub mod select;
 
@@ -33,4 +34,7 @@ pub use neighbours::{Memorisation, mean_distance, memorisation, nearest};
 pub use pixel_distance::{MOST_VALUES, PixelDistance, pixel_distance};
 pub use pixels::{PixelMoments, PixelReport, compare};
 pub use quality::{PicturesId, Provenance, Quality, SpaceId, quality};
+pub use reconstruction::{
+    Pair, PairError, PairErrors, Reconstruction, ReconstructionRequest, STEPS, reconstruct,
+};
 pub use score::{ClassifierScore, SplitScores, classifier_score, split_scores, weighted_score};

@@ -8,6 +8,7 @@ mod gap;
 mod illustrate;
 mod likelihood;
 mod pixels;
+mod reconstruction;
 mod select;
 mod space;
 
@@ -36,6 +37,8 @@ enum Command {
     /// Measure how well trained networks would compress pictures: the variational bound in bits per
     /// dimension.
     Likelihood(likelihood::LikelihoodArgs),
+    /// Measure what is lost from a picture to its latent and back, for several numbers of steps.
+    Reconstruction(reconstruction::ReconstructionArgs),
     /// Draw why errors that agree from step to step matter, on data of which all is known.
     Illustrate(illustrate::IllustrateArgs),
     /// Judge samples in a classifier's features: Fréchet distance, classifier score, and how near
@@ -58,6 +61,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Gap(args) => gap::run(&args),
         Command::Bounds(args) => bounds::run(&args),
         Command::Likelihood(args) => likelihood::run(&args),
+        Command::Reconstruction(args) => reconstruction::run(&args),
         Command::Illustrate(args) => illustrate::run(&args),
         Command::Fd(args) => fd::run(&args),
         Command::Floor(args) => floor::run(&args),

@@ -20,7 +20,7 @@ pub(crate) struct EncodeArgs {
     #[arg(long, value_name = "SOURCE")]
     data: Option<String>,
     /// clean: a first step takes pictures to the first time; first: they are taken to be at it.
-    #[arg(long, default_value = "clean", value_parser = start)]
+    #[arg(long, default_value = "clean")]
     start: Start,
     /// The safetensors file that receives the latents.
     #[arg(long, value_name = "FILE")]
@@ -28,10 +28,6 @@ pub(crate) struct EncodeArgs {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
-}
-
-fn start(name: &str) -> Result<Start, String> {
-    serde_json::from_value(name.into()).map_err(|_| "expected clean or first".into())
 }
 
 /// Takes pictures to their latents and writes those.

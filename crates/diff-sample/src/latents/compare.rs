@@ -1,11 +1,11 @@
 //! How samples differ that were made from the same latents. Differences are those of grey levels in
-//! [0, 1], half of those in [-1, 1], without clipping.
+//! [0, 1], half of those in [-1, 1].
 
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
 use serde::Serialize;
 
-/// The mean over pictures and dimensions of ((a - b) / 2)^2.
+/// The mean over pictures and dimensions of ((a - b) / 2)^2, without clipping.
 ///
 /// # Errors
 /// When the shapes differ.
@@ -25,7 +25,8 @@ pub fn distances_to_last(sets: &[Tensor]) -> Result<Vec<f64>> {
     sets.iter().map(|set| mean_square(set, last)).collect()
 }
 
-/// How samples move when a number is added to every value of their latents.
+/// How pictures change when a number is added to every value of their latents: as they are written, clamped
+/// to [-1, 1], since far from its data a network's predictions know no bounds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Shift {
     /// What was added.
@@ -43,14 +44,15 @@ pub struct Shift {
 /// # Errors
 /// When the shapes differ.
 pub fn shift(by: f64, before: &Tensor, after: &Tensor) -> Result<Shift> {
-    let rows = differences(after, before)?;
+    let (before, after) = (before.clamp(-1.0, 1.0)?, after.clamp(-1.0, 1.0)?);
+    let rows = differences(&after, &before)?;
     let mut per_dimension = vec![0.0; rows.first().map_or(0, Vec::len)];
     for row in &rows {
         let share = 1.0 / rows.len() as f64;
         per_dimension.iter_mut().zip(row).for_each(|(sum, d)| *sum += share * d);
     }
     let mean = per_dimension.iter().sum::<f64>() / per_dimension.len().max(1) as f64;
-    Ok(Shift { by, mean, rms: mean_square(after, before)?.sqrt(), per_dimension })
+    Ok(Shift { by, mean, rms: mean_square(&after, &before)?.sqrt(), per_dimension })
 }
 
 fn differences(a: &Tensor, b: &Tensor) -> Result<Vec<Vec<f64>>> {

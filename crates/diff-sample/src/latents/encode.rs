@@ -12,6 +12,7 @@ use candle_core::Tensor;
 use diff_core::{Error, Schedule};
 use diff_models::Denoiser;
 use serde::{Deserialize, Serialize};
+use std::str::FromStr;
 
 /// Which time a picture is taken to be at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,18 @@ pub enum Start {
     Clean,
     /// It is at t_1 already, and S - 1 steps remain (guided-diffusion's `ddim_reverse_sample`).
     First,
+}
+
+impl FromStr for Start {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "clean" => Ok(Start::Clean),
+            "first" => Ok(Start::First),
+            _ => Err("expected clean or first".into()),
+        }
+    }
 }
 
 /// How pictures become latents.
