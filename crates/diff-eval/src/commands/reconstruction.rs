@@ -57,7 +57,7 @@ pub(crate) fn run(args: &ReconstructionArgs) -> anyhow::Result<()> {
         seed: args.seed,
     };
     request.check(&bench.schedule, &bench.pictures)?;
-    let found = for_every_model(&bench, request.num, |subject, progress| {
+    let found = for_every_model(&bench, request.num, |_, subject, progress| {
         reconstruct(subject, &bench.pictures, &request, progress)
     })?;
     let mut out = io::stdout().lock();
