@@ -73,9 +73,13 @@ impl<'a> Evidence<'a> {
 }
 
 impl<'a> Measured<'a> {
-    /// One number of the result.
+    /// One number of the result, by its name or, from `/` on, by its way down the JSON.
     pub(crate) fn number(&self, name: &str) -> Option<f64> {
-        self.summary()?.get(name)?.as_f64()
+        let summary = self.summary()?;
+        match name.starts_with('/') {
+            true => summary.pointer(name)?.as_f64(),
+            false => summary.get(name)?.as_f64(),
+        }
     }
 
     /// A list of numbers of the result.

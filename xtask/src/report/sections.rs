@@ -73,7 +73,7 @@ fn samples(report: &Report) -> Vec<Block> {
 /// Whatever has no section of its own.
 fn further(report: &Report) -> Vec<Block> {
     let mut blocks = Vec::new();
-    for kind in [MeasureKind::Floor, MeasureKind::Pixels, MeasureKind::Reconstruction] {
+    for kind in [MeasureKind::Floor, MeasureKind::Pixels] {
         for (measure, values) in report.evidence.of_kind(report.experiment, kind) {
             let mut columns: Vec<&str> =
                 values.iter().flat_map(|value| value.numbers().into_keys()).collect();

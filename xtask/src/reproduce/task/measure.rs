@@ -76,12 +76,11 @@ impl Task for Measuring {
             arguments.extend([format!("--{name}"), value]);
         };
         match kind {
-            MeasureKind::Gap | MeasureKind::Bounds => flag("name", "model".into()),
+            MeasureKind::Gap | MeasureKind::Bounds | MeasureKind::Reconstruction => {
+                flag("name", "model".into());
+            }
             MeasureKind::Illustrate => flag("svg", text(folder.join(DRAWING))),
-            MeasureKind::Pixels
-            | MeasureKind::Fd
-            | MeasureKind::Floor
-            | MeasureKind::Reconstruction => {}
+            MeasureKind::Pixels | MeasureKind::Fd | MeasureKind::Floor => {}
         }
         arguments.push("--json".into());
         arguments
