@@ -145,6 +145,66 @@ fn weights_and_arrays_are_missed_only_by_what_starts_from_them() {
 }
 
 #[test]
+fn figures_are_drawn_and_shown_with_their_numbers() {
+    let place = Place::new();
+    let figures = "figures=[{ kind = 'consistency', options = { steps = '2,4', num = 3 }, about = 'Words.' }]";
+    assert_eq!(place.calls(&["--set", figures], &[]), CELLS.len() + 2);
+    let called = fs::read_to_string(place.calls_file()).unwrap();
+    assert!(
+        called.contains("consistency --checkpoint") && called.contains("--steps=2,4"),
+        "{called}"
+    );
+    let page = place.read("report.md");
+    for words in ["## Figures", "files/consistency-sa2.png", "Words.", "| 0.2500 | 2 |"] {
+        assert!(page.contains(words), "{words} is not in {page}");
+    }
+    assert!(place.out().join("files/consistency-baseline.png").is_file());
+    assert_eq!(place.calls(&["--set", figures], &[]), 0);
+}
+
+#[test]
+fn a_published_table_stands_beside_the_cells_that_answer_it() {
+    let place = Place::new();
+    let table = |cell: &str| {
+        format!(
+            "tables=[{{ title = 'T', source = 'S', metric = 'FID', ours = 'FD', columns = ['a', 'b', 'c'], rows = \
+             [{{ name = 'row', cells = ['baseline/ddpm-10', 'sa2/ddpm-10', '{cell}'], published = [9.0, 7.0, nan] }}] }}]"
+        )
+    };
+    assert_eq!(place.calls(&["--set", &table("gap:/checkpoints/0/l2_final")], &[]), CELLS.len());
+    let page = place.read("report.md");
+    assert!(page.contains("| row | ours | 12 [11, 13] | 10 [9, 11] | 3.281 |"), "{page}");
+    assert!(page.contains("|  | published | 9 | 7 |  |"), "{page}");
+    let output = place.run(&["--set", &table("sa3/ddpm-10")], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("sa3/ddpm-10"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_checkpoint_that_is_there_is_taken_instead_of_trained() {
+    let place = Place::new();
+    let one = "models=[{ name = 'one' }]";
+    let contrasts = ["--set", "contrasts=[]", "--set", "published=[]"];
+    let folder = place.out().with_file_name("model");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("weights.safetensors"), "1").unwrap();
+    let taken = |more: &[&str]| {
+        let checkpoint = ["--checkpoint", folder.to_str().unwrap()];
+        place.calls(&[&["--set", one][..], &contrasts, &checkpoint, more].concat(), &[])
+    };
+    let cells = taken(&[]);
+    let called = fs::read_to_string(place.calls_file()).unwrap();
+    assert!(called.contains("diff-models copy "), "{called}");
+    assert_eq!(called.matches("run --config").count(), 1, "the classifier alone is trained");
+    assert_eq!(taken(&[]), 0);
+    fs::write(folder.join("weights.safetensors"), "2").unwrap();
+    assert_eq!(taken(&[]), cells - 3, "all but the classifier and what needs no model");
+    let two = place.run(&["--checkpoint", "x"], &[]);
+    assert_eq!(two.status.code(), Some(2));
+    assert!(stderr(&two).contains("an experiment with one model"), "{}", stderr(&two));
+}
+
+#[test]
 fn what_is_made_does_not_tell_where_it_was() {
     let place = Place::new();
     place.calls(&[], &[]);

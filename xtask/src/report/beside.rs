@@ -54,7 +54,9 @@ fn values(report: &Report, table: &PublishedTable) -> Vec<Vec<Option<Estimate>>>
             scores.iter().find(|s| s.model == *name && s.sampler == sampler)?.fd
         }
         Answer::Number { measure, field } => {
-            let of = |value: &&super::evidence::Measured| value.measure == measure;
+            let of = |value: &&super::evidence::Measured| {
+                value.measure == measure && value.run.is_none_or(|run| run.model == 0)
+            };
             let own = report.evidence.values.iter().filter(of);
             let bound = |value: &super::evidence::Measured, end: &str| {
                 value.number(&format!("{field}_{end}"))

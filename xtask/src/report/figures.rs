@@ -15,7 +15,8 @@ pub(super) fn section(report: &Report) -> Vec<Block> {
     let mut blocks = Vec::new();
     for (run, figure, done, png) in &report.figures {
         let figure = &report.experiment.figures[*figure];
-        let options = figure.options.iter().map(|(k, v)| format!("{k} {v}"));
+        let words = |value: &toml::Value| value.as_str().map_or(value.to_string(), String::from);
+        let options = figure.options.iter().map(|(k, v)| format!("{k} {}", words(v)));
         let aside = format!("{}: {}", report.name_of(*run), options.collect::<Vec<_>>().join(", "));
         blocks.push(Block::Heading(figure.name().to_string(), aside));
         let file = format!("{}-{}.png", figure.name(), report.name_of(*run));

@@ -50,8 +50,8 @@ pub(crate) struct PublishedTable {
 pub(crate) struct PublishedRow {
     /// Its head.
     pub(crate) name: String,
-    /// For every column `SAMPLER` or `MODEL/SAMPLER`, whose distance answers it, or `MEASURE:FIELD`, where
-    /// the field is a name or a JSON pointer.
+    /// For every column `SAMPLER` or `MODEL/SAMPLER`, whose distance answers it, or `MEASURE:FIELD`, of the
+    /// first model, where the field is a name or a JSON pointer.
     pub(crate) cells: Vec<String>,
     /// The published numbers; nan where there is none.
     pub(crate) published: Vec<f64>,
