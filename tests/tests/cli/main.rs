@@ -5,6 +5,7 @@
 mod classifier;
 mod disk;
 mod errors;
+mod latents;
 mod loss;
 mod pipeline;
 mod resume;
