@@ -7,6 +7,7 @@ mod classifier;
 mod discrete;
 mod disk;
 mod errors;
+mod latents;
 mod likelihood;
 mod loss;
 mod pipeline;

@@ -121,6 +121,7 @@ pub(super) const SCRIPTS: &[Script] = &[
     script("frechet", FRECHET, &["frechet.json"], &[], &["numpy", "pytorch_fid", "scipy"]),
     script("gap", GAP, &["gap.json"], &[], &["numpy"]),
     script("heads", MODELS, &["heads_"], &[HEADS], TORCH),
+    script("latents", SAMPLE, &["latents."], &[ADM], DIFFUSERS),
     script("loss", LOSS, &["expected.", "input.", "model/"], &[], DIFFUSERS_ALONE),
     script("pictures", TRAIN, &["celeba-hq.", "decode.", "prepare."], &[], PICTURES),
     script("solvers", SAMPLE, &["solvers."], &[], DIFFUSERS),

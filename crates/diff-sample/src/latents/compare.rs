@@ -63,3 +63,34 @@ fn differences(a: &Tensor, b: &Tensor) -> Result<Vec<Vec<f64>>> {
     let values = |x: &Tensor| -> Result<_> { Ok(x.flatten_from(1)?.to_dtype(DType::F64)?) };
     Ok((values(a)? - values(b)?)?.affine(0.5, 0.0)?.to_vec2()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    fn pictures(values: &[f32]) -> Tensor {
+        Tensor::from_slice(values, (values.len() / 2, 1, 1, 2), &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn distances_are_of_grey_levels_and_not_clipped() {
+        let (a, b) = (pictures(&[0.0, 1.0, -1.0, 3.0]), pictures(&[1.0, 1.0, 1.0, -1.0]));
+        // Differences 1, 0, 2, 4, halved and squared.
+        assert_eq!(mean_square(&a, &b).unwrap(), (0.25 + 0.0 + 1.0 + 4.0) / 4.0);
+        assert_eq!(distances_to_last(&[a.clone(), b.clone()]).unwrap(), [5.25 / 4.0, 0.0]);
+        assert!(distances_to_last(&[]).unwrap().is_empty());
+        let message = mean_square(&a, &pictures(&[0.0, 0.0])).unwrap_err().to_string();
+        assert!(message.contains("[2, 1, 1, 2]") && message.contains("[1, 1, 1, 2]"), "{message}");
+    }
+
+    #[test]
+    fn a_shift_is_told_of_pictures_as_they_are_written() {
+        let (before, after) = (pictures(&[0.0, 0.5, -4.0, 1.0]), pictures(&[1.0, 0.5, -2.0, -1.0]));
+        // Clamped: 1, 0, 0, -2, halved.
+        let found = shift(0.25, &before, &after).unwrap();
+        assert_eq!((found.by, found.mean), (0.25, -0.125));
+        assert_eq!(found.per_dimension, [0.25, -0.5]);
+        assert_eq!(found.rms, (1.25f64 / 4.0).sqrt());
+    }
+}

@@ -1,0 +1,459 @@
+//! Latents: encoded as diffusers and guided-diffusion encode, against closed forms, there and back on an exact
+//! oracle; and what is made of several.
+
+#![cfg(test)]
+
+use candle_core::{DType, Device, Tensor};
+use diff_core::{Schedule, ScheduleSpec};
+use diff_models::{
+    Component, Condition, Context, Denoiser, Error, GaussianMixture, Mean, Prediction, Second,
+};
+use diff_sample::{
+    CleanPictures, Clip, Guidance, Labels, Outcome, Request, SamplerSpec, drawn, generate,
+    generate_from,
+    latents::{About, Encoding, Latents, Start, encode, grid, line, slerp},
+    nearest_times,
+    sinks::Kept,
+    strip,
+};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+fn schedule(timesteps: usize) -> Schedule {
+    let scale = 1.0 / timesteps as f64;
+    let (beta_start, beta_end) = (Some(0.1 * scale), Some(20.0 * scale));
+    let spec = ScheduleSpec { timesteps, beta_start, beta_end, ..ScheduleSpec::default() };
+    Schedule::new(&spec).unwrap()
+}
+
+fn spec(sampler: &str, trajectory: &str, steps: usize) -> SamplerSpec {
+    let (sampler, trajectory) = (sampler.into(), trajectory.into());
+    SamplerSpec { sampler, steps: Some(steps), trajectory, eta: None, clip: None }
+}
+
+fn listed(times: &[usize]) -> SamplerSpec {
+    let list: Vec<String> = times.iter().map(usize::to_string).collect();
+    SamplerSpec { steps: None, ..spec("ddim", &list.join(","), 1) }
+}
+
+fn encoding(spec: SamplerSpec) -> Encoding {
+    Encoding { spec, start: Start::Clean }
+}
+
+fn request(count: usize, batch: usize, shape: [usize; 3]) -> Request {
+    Request {
+        indices: (0..count as u64).collect(),
+        batch,
+        seed: 11,
+        shape,
+        labels: Labels::Unsaid,
+        guidance: Guidance::default(),
+        dtype: DType::F64,
+        device: Device::Cpu,
+    }
+}
+
+fn rows(x: &Tensor, indices: &[u64]) -> diff_sample::Result<Tensor> {
+    let places: Vec<u32> = indices.iter().map(|i| *i as u32).collect();
+    Ok(x.index_select(&Tensor::new(places, &Device::Cpu)?, 0)?)
+}
+
+fn shape_of(x: &Tensor) -> [usize; 3] {
+    [x.dims()[1], x.dims()[2], x.dims()[3]]
+}
+
+/// Latents of the pictures `x`, and what they cost.
+fn up(
+    denoiser: &dyn Denoiser,
+    schedule: &Schedule,
+    encoding: &Encoding,
+    x: &Tensor,
+    batch: usize,
+) -> (Tensor, Outcome) {
+    let request = request(x.dims()[0], batch, shape_of(x));
+    let mut kept = Kept::default();
+    let pictures = |i: &[u64]| rows(x, i);
+    let cost =
+        encode(denoiser, schedule, encoding, &request, &pictures, &mut kept, &mut |_| ()).unwrap();
+    (kept.take().unwrap().1, cost)
+}
+
+/// Pictures of the latents `x`.
+fn down(denoiser: &dyn Denoiser, schedule: &Schedule, spec: &SamplerSpec, x: &Tensor) -> Tensor {
+    let request = request(x.dims()[0], 1000, shape_of(x));
+    let mut kept = Kept::default();
+    let starts = |i: &[u64]| rows(x, i);
+    generate_from(denoiser, schedule, spec, &request, &starts, &mut kept, &mut |_| ()).unwrap();
+    kept.take().unwrap().1
+}
+
+fn values(x: &Tensor) -> Vec<f64> {
+    x.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1().unwrap()
+}
+
+fn rms(a: &Tensor, b: &Tensor) -> f64 {
+    let squares = values(a).iter().zip(values(b)).map(|(a, b)| (a - b) * (a - b)).sum::<f64>();
+    (squares / a.elem_count() as f64).sqrt()
+}
+
+/// The made-up network of `tests/golden/latents.py`, which notes the times it is asked at.
+#[derive(Default)]
+struct MadeUp {
+    times: Mutex<Vec<f64>>,
+}
+
+impl Denoiser for MadeUp {
+    fn forward(
+        &self,
+        x: &Tensor,
+        t: &[f64],
+        _: &Condition,
+        _: &Context,
+    ) -> Result<Prediction, Error> {
+        self.times.lock().unwrap().push(t[0]);
+        // Its time counts from 0.
+        let wave = x.affine(2.0, 0.01 * (t[0] - 1.0))?.sin()?;
+        let eps = (x.affine(0.5, 0.0)? + wave.affine(0.3, 0.0)?)?;
+        Ok(Prediction { mean: Mean::Eps(eps), second: Second::None })
+    }
+}
+
+fn wave() -> Tensor {
+    let wave: Vec<f64> = (0..24).map(|i| f64::from((0.11 * i as f64).sin() as f32)).collect();
+    Tensor::from_vec(wave, (2, 1, 3, 4), &Device::Cpu).unwrap()
+}
+
+#[test]
+fn every_step_up_is_that_of_diffusers_and_guided_diffusion() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/latents.safetensors");
+    let golden = candle_core::safetensors::load(path, &Device::Cpu).unwrap();
+    let schedule = schedule(1000);
+    for (name, start, clip) in [
+        ("clean.4", Start::Clean, Clip::None),
+        ("clean.10", Start::Clean, Clip::None),
+        ("first", Start::First, Clip::None),
+        ("first.clipped", Start::First, Clip::RecomputeEps),
+    ] {
+        let times = golden[&format!("{name}.times")].to_vec1::<f64>().unwrap();
+        let times: Vec<usize> = times.iter().map(|k| *k as usize + 1).collect();
+        let states = &golden[&format!("{name}.states")];
+        let skipped = times.len() - states.dims()[0];
+        assert_eq!(skipped, usize::from(start == Start::First), "{name}");
+        for (step, last) in (skipped + 1..=times.len()).enumerate() {
+            let spec = SamplerSpec { clip: Some(clip), ..listed(&times[..last]) };
+            let network = MadeUp::default();
+            let (found, _) = up(&network, &schedule, &Encoding { spec, start }, &wave(), 2);
+            let expected = states.get(step).unwrap();
+            let error = rms(&found, &expected) / rms(&expected, &expected.zeros_like().unwrap());
+            // Their alpha_bar is rounded to f32.
+            assert!(error < 1e-5, "{name}, step {step}: {error:e}");
+        }
+    }
+}
+
+#[test]
+fn a_way_up_asks_once_a_step_at_the_time_it_is_at() {
+    let schedule = schedule(1000);
+    for sampler in ["ddim", "pf-euler"] {
+        for (start, times) in
+            [(Start::Clean, vec![5.0, 5.0, 70.0]), (Start::First, vec![5.0, 70.0])]
+        {
+            let network = MadeUp::default();
+            let spec = SamplerSpec { sampler: sampler.into(), ..listed(&[5, 70, 900]) };
+            let (_, cost) = up(&network, &schedule, &Encoding { spec, start }, &wave(), 1);
+            let calls = [times.clone(), times.clone()].concat();
+            assert_eq!(*network.times.lock().unwrap(), calls, "{sampler}, a batch each");
+            let expected = 2 * times.len();
+            assert_eq!(
+                (cost.network_calls, cost.evaluations, cost.images),
+                (expected, expected, 2)
+            );
+        }
+    }
+    // A peer's list stays where it repeats a time, without a call.
+    let network = MadeUp::default();
+    let (_, cost) = up(&network, &schedule, &encoding(spec("ddim", "ddim-quad", 50)), &wave(), 2);
+    assert_eq!(cost.network_calls, 49);
+}
+
+#[test]
+fn standard_normal_data_turn_by_the_angles_between_noise_levels() {
+    // Of such data eps = sqrt(1 - abar) x exactly; with abar = cos(a)^2 DDIM's step to abar' is
+    // x cos(a' - a). In ever more steps that is the identity, which is what the exact flow does.
+    let schedule = schedule(1000);
+    let oracle =
+        GaussianMixture::single(vec![0.0; 2], vec![1.0; 2], [1, 1, 2], schedule.clone()).unwrap();
+    let x = oracle.sample(16, 3).unwrap();
+    let angle = |t: usize| schedule.alpha_bar(t).sqrt().acos();
+    let mut losses = Vec::new();
+    for (trajectory, steps) in [("linear", 10), ("quadratic", 100), ("linear", 1000)] {
+        let spec = spec("ddim", trajectory, steps);
+        let times = spec.times(&schedule).unwrap();
+        let first = Encoding { spec: spec.clone(), start: Start::First };
+        let turn = times.windows(2).map(|t| (angle(t[1]) - angle(t[0])).cos()).product::<f64>();
+        let (found, _) = up(&oracle, &schedule, &first, &x, 16);
+        assert!(rms(&found, &x.affine(turn, 0.0).unwrap()) < 1e-12, "{trajectory} {steps}");
+        // The step off clean data asks at t_1: x sqrt(abar_1) + sqrt(1 - abar_1) eps = x.
+        let (found, _) = up(&oracle, &schedule, &encoding(spec), &x, 16);
+        let clean = schedule.alpha_bar(times[0]).sqrt() + schedule.one_minus_alpha_bar(times[0]);
+        assert!(rms(&found, &x.affine(clean * turn, 0.0).unwrap()) < 1e-12);
+        losses.push(1.0 - turn);
+    }
+    assert!(losses[2] < 0.002 && losses[2] < losses[0] / 50.0, "{losses:?}");
+}
+
+fn mixture(schedule: &Schedule) -> GaussianMixture {
+    let component =
+        |weight, mean: [f64; 2], v| Component { weight, mean: mean.to_vec(), variance: vec![v; 2] };
+    let components = vec![component(1.0, [-0.6, 0.3], 0.04), component(2.0, [0.5, 0.5], 0.09)];
+    GaussianMixture::new(components, [1, 1, 2], schedule.clone()).unwrap()
+}
+
+#[test]
+fn there_and_back_the_error_is_of_first_order() {
+    let schedule = schedule(4000);
+    let oracle = mixture(&schedule);
+    let x = oracle.sample(200, 5).unwrap();
+    for sampler in ["ddim", "pf-euler"] {
+        let error = |steps| {
+            let spec = spec(sampler, "quadratic", steps);
+            let (latents, _) = up(&oracle, &schedule, &encoding(spec.clone()), &x, 200);
+            rms(&down(&oracle, &schedule, &spec, &latents), &x)
+        };
+        let errors = [25, 50, 100, 200, 400].map(error);
+        println!("{sampler}: {errors:?}");
+        assert!(errors.windows(2).all(|e| e[1] < e[0]), "{sampler}: {errors:?}");
+        let slope = (errors[2] / errors[4]).log2() / 2.0;
+        assert!((0.85..1.3).contains(&slope), "{sampler}: slope {slope}, {errors:?}");
+        assert!(errors[4] < 0.01, "{sampler}: {errors:?}");
+    }
+}
+
+#[test]
+fn encoded_data_are_normal_and_both_ways_up_agree() {
+    let schedule = schedule(1000);
+    let oracle = mixture(&schedule);
+    let x = oracle.sample(4000, 7).unwrap();
+    let latents =
+        |sampler| up(&oracle, &schedule, &encoding(spec(sampler, "quadratic", 500)), &x, 4000).0;
+    let ddim = latents("ddim");
+    let z = values(&ddim);
+    let mean = z.iter().sum::<f64>() / z.len() as f64;
+    let variance = z.iter().map(|z| z * z).sum::<f64>() / z.len() as f64;
+    // 8000 numbers: four standard errors are 0.045 and 0.063.
+    assert!(mean.abs() < 0.045 && (variance - 1.0).abs() < 0.07, "{mean} {variance}");
+    let apart = rms(&ddim, &latents("pf-euler"));
+    assert!(apart > 1e-6 && apart < 0.02, "{apart}");
+}
+
+#[test]
+fn a_latent_and_its_picture_do_not_depend_on_the_batch() {
+    let schedule = schedule(1000);
+    let oracle = mixture(&schedule);
+    let x = oracle.sample(65, 1).unwrap();
+    let way = encoding(spec("ddim", "linear", 7));
+    let (all, cost) = up(&oracle, &schedule, &way, &x, 64);
+    assert_eq!((cost.images, cost.network_calls, cost.evaluations), (65, 14, 455));
+    for batch in [1, 2, 7, 65, 1000] {
+        assert_eq!(values(&up(&oracle, &schedule, &way, &x, batch).0), values(&all), "{batch}");
+    }
+    let pictures = down(&oracle, &schedule, &way.spec, &all);
+    let one = down(&oracle, &schedule, &way.spec, &all.narrow(0, 42, 1).unwrap());
+    assert_eq!(values(&one), values(&pictures.get(42).unwrap()));
+}
+
+#[test]
+fn samples_from_drawn_latents_are_those_that_are_generated() {
+    let schedule = schedule(1000);
+    let oracle = mixture(&schedule);
+    let request = request(9, 4, [1, 1, 2]);
+    let spec = spec("ddim", "linear", 10);
+    let mut kept = Kept::default();
+    generate(&oracle, &schedule, &spec, &request, &mut kept, &mut |_| ()).unwrap();
+    let (indices, generated) = kept.take().unwrap();
+    assert_eq!(indices, request.indices);
+    let latents = drawn(&request, &request.indices).unwrap();
+    assert_eq!(values(&down(&oracle, &schedule, &spec, &latents)), values(&generated));
+    let short = |_: &[u64]| Ok(latents.narrow(3, 0, 1)?);
+    let mut kept = Kept::default();
+    let refused =
+        generate_from(&oracle, &schedule, &spec, &request, &short, &mut kept, &mut |_| ());
+    let message = refused.unwrap_err().to_string();
+    assert!(message.contains("[9, 1, 1, 1]") || message.contains("[4, 1, 1, 2]"), "{message}");
+}
+
+#[test]
+fn impossible_ways_up_are_refused_by_name() {
+    let schedule = schedule(1000);
+    let refuse = |encoding: Encoding, words: &[&str]| {
+        let message = encoding.end(&schedule).unwrap_err().to_string();
+        assert!(words.iter().all(|word| message.contains(word)), "{message}");
+    };
+    let way = |sampler, steps| encoding(spec(sampler, "linear", steps));
+    refuse(way("heun", 10), &["heun", "ddim or pf-euler"]);
+    refuse(way("ddpm", 10), &["ddpm", "upwards"]);
+    refuse(way("ddim", 1001), &["1001", "1000"]);
+    refuse(Encoding { start: Start::First, ..way("ddim", 1) }, &["steps", "at least 2"]);
+    let noisy = SamplerSpec { eta: Some(0.5), ..spec("ddim", "linear", 10) };
+    refuse(encoding(noisy), &["eta = 0.5", "without noise"]);
+    let keeping = SamplerSpec { clip: Some(Clip::KeepEps), ..spec("ddim", "linear", 10) };
+    refuse(encoding(keeping), &["clip", "keep-eps", "recompute-eps"]);
+    assert_eq!(way("ddim", 1).end(&schedule).unwrap(), 1000);
+    assert_eq!(encoding(listed(&[3, 801])).end(&schedule).unwrap(), 801);
+}
+
+#[test]
+fn slerp_ends_at_its_ends_and_keeps_what_lengths_have_in_common() {
+    let norm = |x: &[f64]| x.iter().map(|v| v * v).sum::<f64>().sqrt();
+    let near = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-12);
+    let (a, b) = ([3.0, 0.0, 4.0, 0.0], [0.0, -5.0, 0.0, 0.0]);
+    assert_eq!((slerp(&a, &b, 0.0), slerp(&a, &b, 1.0)), (a.to_vec(), b.to_vec()));
+    for u in [0.1, 0.25, 0.5, 0.9] {
+        assert!((norm(&slerp(&a, &b, u)) - 5.0).abs() < 1e-12, "{u}");
+        assert!(near(&slerp(&a, &b, u), &slerp(&b, &a, 1.0 - u)), "{u}");
+    }
+    // At right angles cosine and sine of the quarter turn; lengths that differ are mixed with it.
+    let quarter = slerp(&[2.0, 0.0], &[0.0, 6.0], 1.0 / 3.0);
+    let half = 0.5f64;
+    assert!(near(&quarter, &[2.0 * 0.75f64.sqrt(), 6.0 * half]), "{quarter:?}");
+    // Without an angle it is linear: equal, parallel, opposite and zero vectors.
+    for (a, b) in [([1.0, 2.0], [1.0, 2.0]), ([1.0, 2.0], [3.0, 6.0]), ([1.0, 2.0], [-1.0, -2.0])] {
+        for u in [0.0, 0.3, 0.5, 1.0] {
+            let linear = [a[0] * (1.0 - u) + b[0] * u, a[1] * (1.0 - u) + b[1] * u];
+            assert!(near(&slerp(&a, &b, u), &linear), "{a:?} {b:?} {u}");
+        }
+    }
+    assert_eq!(slerp(&[0.0, 0.0], &[2.0, 4.0], 0.25), [0.5, 1.0]);
+    assert_eq!(slerp(&[2.0, 4.0], &[0.0, 0.0], 0.25), [1.5, 3.0]);
+    assert_eq!(slerp(&[0.0, 0.0], &[0.0, 0.0], 0.25), [0.0, 0.0]);
+}
+
+#[test]
+fn lines_and_grids_are_made_of_slerps_of_whole_latents() {
+    let latents = drawn(&request(4, 4, [1, 3, 3]), &[0, 1, 2, 3]).unwrap();
+    let corner: Vec<Tensor> = (0..4).map(|i| latents.get(i).unwrap()).collect();
+    let flat: Vec<Vec<f64>> = corner.iter().map(values).collect();
+    let row = line(&corner[0], &corner[1], 11).unwrap();
+    assert_eq!(row.dims(), [11, 1, 3, 3]);
+    for i in 0..11 {
+        let expected = slerp(&flat[0], &flat[1], i as f64 / 10.0);
+        assert_eq!(values(&row.get(i).unwrap()), expected, "{i}");
+    }
+    let square = grid([&corner[0], &corner[1], &corner[2], &corner[3]], 3).unwrap();
+    assert_eq!(square.dims(), [9, 1, 3, 3]);
+    let cell = |u: usize, v: usize| values(&square.get(3 * u + v).unwrap());
+    let corners = [cell(0, 0), cell(2, 0), cell(0, 2), cell(2, 2)];
+    assert_eq!(corners.to_vec(), flat);
+    let (left, right) = (slerp(&flat[0], &flat[1], 0.5), slerp(&flat[2], &flat[3], 0.5));
+    assert_eq!((cell(1, 0), cell(1, 1)), (left.clone(), slerp(&left, &right, 0.5)));
+    let message = line(&corner[0], &corner[1], 1).unwrap_err().to_string();
+    assert!(message.contains("line = 1") && message.contains("at least 2"), "{message}");
+    assert!(line(&corner[0], &latents, 3).is_err());
+}
+
+fn some_latents() -> Latents {
+    let values = drawn(&Request { dtype: DType::F32, ..request(3, 3, [1, 2, 2]) }, &[0, 1, 2]);
+    let about =
+        About { indices: vec![7, 2, 40], timesteps: 1000, time: 800, provenance: "here".into() };
+    Latents { values: values.unwrap(), about }
+}
+
+#[test]
+fn latents_come_back_from_their_file_by_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, again) = (folder.path().join("a.safetensors"), folder.path().join("b.safetensors"));
+    let latents = some_latents();
+    latents.write(&path).unwrap();
+    latents.write(&again).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), std::fs::read(&again).unwrap());
+    let read = Latents::read(&path).unwrap();
+    assert_eq!(read.about, latents.about);
+    assert_eq!(values(&read.values), values(&latents.values));
+    let picked = read.rows(&[40, 7], DType::F32, &Device::Cpu).unwrap();
+    let expected: Vec<f64> =
+        [2, 0].iter().flat_map(|i| values(&latents.values.get(*i).unwrap())).collect();
+    assert_eq!(values(&picked), expected);
+    let message = read.rows(&[3], DType::F32, &Device::Cpu).unwrap_err().to_string();
+    assert!(message.contains("index = 3"), "{message}");
+}
+
+#[test]
+fn latents_of_other_pictures_processes_or_times_are_refused_by_name() {
+    let latents = some_latents();
+    latents.check([1, 2, 2], 1000, 800).unwrap();
+    for (shape, timesteps, time, words) in [
+        ([3, 2, 2], 1000, 800, ["[1, 2, 2]", "[3, 2, 2]"]),
+        ([1, 2, 2], 500, 800, ["T = 1000", "T = 500"]),
+        ([1, 2, 2], 1000, 1000, ["at time 800", "time 1000"]),
+    ] {
+        let message = latents.check(shape, timesteps, time).unwrap_err().to_string();
+        assert!(words.iter().all(|word| message.contains(word)), "{message}");
+    }
+}
+
+#[test]
+fn files_that_hold_no_latents_are_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("l.safetensors");
+    let refuse = |word: &str| {
+        let message = Latents::read(&path).unwrap_err().to_string();
+        assert!(message.contains("l.safetensors") && message.contains(word), "{message}");
+    };
+    refuse("read");
+    some_latents().write(&path).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    for length in [0, 7, 20, whole.len() - 1] {
+        std::fs::write(&path, &whole[..length]).unwrap();
+        refuse("damaged");
+    }
+    let mut bad = whole.clone();
+    let at = bad.len() - 4;
+    bad[at..].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(&path, bad).unwrap();
+    refuse("value 11 is not finite");
+    let twice = About { indices: vec![7, 7, 1], ..some_latents().about };
+    Latents { about: twice, ..some_latents() }.write(&path).unwrap();
+    refuse("twice");
+    let fewer = About { indices: vec![7, 1], ..some_latents().about };
+    Latents { about: fewer, ..some_latents() }.write(&path).unwrap();
+    refuse("[2, C, H, W]");
+    candle_core::safetensors::save(&[("latents", wave())].into(), &path).unwrap();
+    refuse("diff.latents");
+}
+
+#[test]
+fn a_strip_shows_the_samples_on_their_way() {
+    let schedule = schedule(1000);
+    let oracle = Arc::new(mixture(&schedule));
+    let request = request(5, 2, [1, 1, 2]);
+    let spec = spec("ddim", "1,10,100,1000", 4);
+    let times = [990, 60, 40, 0, 1000];
+    let (frames, cost) = strip(&*oracle, &schedule, &spec, &request, &times, &mut |_| ()).unwrap();
+    assert_eq!(frames.iter().map(|f| f.time).collect::<Vec<_>>(), [1000, 100, 10, 0, 1000]);
+    // Four steps and three looks, in three batches.
+    assert_eq!((cost.images, cost.network_calls), (5, 21));
+    let latents = drawn(&request, &request.indices).unwrap();
+    assert_eq!(values(&frames[0].x), values(&latents));
+    let samples = down(&*oracle, &schedule, &spec, &latents);
+    assert_eq!(values(&frames[3].x), values(&samples));
+    assert_eq!(values(&frames[3].x0), values(&samples));
+    for frame in &frames[..3] {
+        let abar = schedule.alpha_bar(frame.time);
+        for (x, x0) in values(&frame.x).chunks(2).zip(values(&frame.x0).chunks(2)) {
+            let exact = oracle.posterior_mean(x, abar);
+            assert!(exact.iter().zip(x0).all(|(a, b)| (a - b).abs() < 1e-9), "{exact:?} {x0:?}");
+        }
+    }
+    let refused = nearest_times(&[1001], &spec, &schedule).unwrap_err().to_string();
+    assert!(refused.contains("times = 1001") && refused.contains("T = 1000"), "{refused}");
+    assert!(nearest_times(&[], &spec, &schedule).is_err());
+}
+
+#[test]
+fn clean_pictures_are_given_by_number() {
+    let pictures = CleanPictures::from_values([1, 1, 2], vec![0.0, 1.0, 2.0, 3.0]).unwrap();
+    let x = pictures.tensor(&[1, 0], DType::F64, &Device::Cpu).unwrap();
+    assert_eq!((x.dims(), values(&x)), (&[2, 1, 1, 2][..], vec![2.0, 3.0, 0.0, 1.0]));
+}
