@@ -53,7 +53,8 @@ impl Encoding {
     /// The time t_S that latents are at.
     ///
     /// # Errors
-    /// As [`Encoding::build`].
+    /// Samplers that have no way up, noise, a clipping policy that keeps the predicted noise, times that
+    /// are none, and one time alone where it is the first.
     pub fn end(&self, schedule: &Schedule) -> Result<usize> {
         Ok(self.build(schedule)?.end)
     }
@@ -61,8 +62,7 @@ impl Encoding {
     /// Checks the request against the schedule and lays out the way up.
     ///
     /// # Errors
-    /// Samplers that have no way up, noise, a clipping policy that keeps the predicted noise, times that
-    /// are none, and one time alone where it is the first.
+    /// As [`Encoding::end`].
     fn build(&self, schedule: &Schedule) -> Result<Ascent> {
         let rule: Rule = match self.spec.sampler.as_str() {
             "ddim" => carry,
