@@ -192,7 +192,8 @@ fn errors_of_pairs_merge_and_refuse_what_does_not_fit() {
     errors.add(&first).unwrap();
     let wide = Tensor::zeros((1, 1, 1, 3), DType::F64, &Device::Cpu).unwrap();
     let wide = Pair { original: wide.clone(), found: wide };
-    assert!(errors.add(&wide).unwrap_err().to_string().contains("[1, 1, 3]"));
+    let message = errors.add(&wide).unwrap_err().to_string();
+    assert!(message.contains("[1, 1, 1, 3]") && message.contains("[1, 1, 2]"), "{message}");
     assert!(errors.add(&pair(&[0.0, 0.0], &[f64::NAN, 0.0])).is_err());
     assert_eq!(errors.finish().unwrap().of_picture, [0.125]);
 }

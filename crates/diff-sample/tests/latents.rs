@@ -1,5 +1,5 @@
-//! Latents: encoded as diffusers and guided-diffusion encode, against closed forms, there and back on an exact
-//! oracle; and what is made of several.
+//! Latents: encoded as diffusers and guided-diffusion encode, against closed forms, and there and back on an
+//! exact oracle; and samples on their way.
 
 #![cfg(test)]
 
@@ -10,7 +10,7 @@ use diff_models::{
 };
 use diff_sample::{
     CleanPictures, Clip, Outcome, Request, SamplerSpec, drawn, generate, generate_from,
-    latents::{About, Encoding, Latents, Start, encode, grid, line, slerp},
+    latents::{Encoding, Start, encode},
     nearest_times,
     sinks::Kept,
     strip,
@@ -197,6 +197,18 @@ fn standard_normal_data_turn_by_the_angles_between_noise_levels() {
         let (found, _) = up(&oracle, &schedule, &encoding(spec), &x, 16);
         let clean = schedule.alpha_bar(times[0]).sqrt() + schedule.one_minus_alpha_bar(times[0]);
         assert!(rms(&found, &x.affine(clean * turn, 0.0).unwrap()) < 1e-12);
+        // Euler's step (DDIM, equation 15), with sigma^2 = (1 - abar) / abar.
+        let variance = |t: usize| schedule.one_minus_alpha_bar(t) / schedule.alpha_bar(t);
+        let stretch = |t: &[usize]| {
+            let (from, to) = (schedule.alpha_bar(t[0]), schedule.alpha_bar(t[1]));
+            let change = 0.5 * (variance(t[1]) - variance(t[0]));
+            to.sqrt() * (1.0 / from.sqrt() + change * from.sqrt())
+        };
+        let spec = SamplerSpec { sampler: "pf-euler".into(), eta: None, ..first.spec.clone() };
+        let (found, _) = up(&oracle, &schedule, &Encoding { spec, ..first }, &x, 16);
+        let stretch = times.windows(2).map(stretch).product::<f64>();
+        let error = rms(&found, &x.affine(stretch, 0.0).unwrap());
+        assert!(error < 1e-12 * stretch.max(1.0), "{trajectory} {steps}: {error:e}");
         losses.push(1.0 - turn);
     }
     assert!(losses[2] < 0.002 && losses[2] < losses[0] / 50.0, "{losses:?}");
@@ -214,18 +226,17 @@ fn there_and_back_the_error_is_of_first_order() {
     let schedule = schedule(4000);
     let oracle = mixture(&schedule);
     let x = oracle.sample(200, 5).unwrap();
-    for sampler in ["ddim", "pf-euler"] {
+    for (sampler, least) in [("ddim", 0.005), ("pf-euler", 0.1)] {
         let error = |steps| {
             let spec = spec(sampler, "quadratic", steps);
             let (latents, _) = up(&oracle, &schedule, &encoding(spec.clone()), &x, 200);
             rms(&down(&oracle, &schedule, &spec, &latents), &x)
         };
         let errors = [25, 50, 100, 200, 400].map(error);
-        println!("{sampler}: {errors:?}");
         assert!(errors.windows(2).all(|e| e[1] < e[0]), "{sampler}: {errors:?}");
         let slope = (errors[2] / errors[4]).log2() / 2.0;
         assert!((0.85..1.3).contains(&slope), "{sampler}: slope {slope}, {errors:?}");
-        assert!(errors[4] < 0.01, "{sampler}: {errors:?}");
+        assert!(errors[4] < least, "{sampler}: {errors:?}");
     }
 }
 
@@ -234,16 +245,19 @@ fn encoded_data_are_normal_and_both_ways_up_agree() {
     let schedule = schedule(1000);
     let oracle = mixture(&schedule);
     let x = oracle.sample(4000, 7).unwrap();
-    let latents =
-        |sampler| up(&oracle, &schedule, &encoding(spec(sampler, "quadratic", 500)), &x, 4000).0;
-    let ddim = latents("ddim");
+    let latents = |sampler, steps| {
+        up(&oracle, &schedule, &encoding(spec(sampler, "quadratic", steps)), &x, 4000).0
+    };
+    let ddim = latents("ddim", 500);
     let z = values(&ddim);
     let mean = z.iter().sum::<f64>() / z.len() as f64;
     let variance = z.iter().map(|z| z * z).sum::<f64>() / z.len() as f64;
     // 8000 numbers: four standard errors are 0.045 and 0.063.
     assert!(mean.abs() < 0.045 && (variance - 1.0).abs() < 0.07, "{mean} {variance}");
-    let apart = rms(&ddim, &latents("pf-euler"));
-    assert!(apart > 1e-6 && apart < 0.02, "{apart}");
+    // Both are of first order: twice the steps, half the difference.
+    let apart = |steps| rms(&latents("ddim", steps), &latents("pf-euler", steps));
+    let (coarse, fine) = (apart(250), apart(500));
+    assert!(fine < 0.1 && (0.4..0.6).contains(&(fine / coarse)), "{coarse} {fine}");
 }
 
 #[test]
@@ -279,7 +293,7 @@ fn samples_from_drawn_latents_are_those_that_are_generated() {
     let refused =
         generate_from(&oracle, &schedule, &spec, &request, &short, &mut kept, &mut |_| ());
     let message = refused.unwrap_err().to_string();
-    assert!(message.contains("[9, 1, 1, 1]") || message.contains("[4, 1, 1, 2]"), "{message}");
+    assert!(message.contains("[9, 1, 1, 1]") && message.contains("[4, 1, 1, 2]"), "{message}");
 }
 
 #[test]
@@ -300,125 +314,6 @@ fn impossible_ways_up_are_refused_by_name() {
     refuse(encoding(keeping), &["clip", "keep-eps", "recompute-eps"]);
     assert_eq!(way("ddim", 1).end(&schedule).unwrap(), 1000);
     assert_eq!(encoding(listed(&[3, 801])).end(&schedule).unwrap(), 801);
-}
-
-#[test]
-fn slerp_ends_at_its_ends_and_keeps_what_lengths_have_in_common() {
-    let norm = |x: &[f64]| x.iter().map(|v| v * v).sum::<f64>().sqrt();
-    let near = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-12);
-    let (a, b) = ([3.0, 0.0, 4.0, 0.0], [0.0, -5.0, 0.0, 0.0]);
-    assert_eq!((slerp(&a, &b, 0.0), slerp(&a, &b, 1.0)), (a.to_vec(), b.to_vec()));
-    for u in [0.1, 0.25, 0.5, 0.9] {
-        assert!((norm(&slerp(&a, &b, u)) - 5.0).abs() < 1e-12, "{u}");
-        assert!(near(&slerp(&a, &b, u), &slerp(&b, &a, 1.0 - u)), "{u}");
-    }
-    // At right angles cosine and sine of the quarter turn; lengths that differ are mixed with it.
-    let quarter = slerp(&[2.0, 0.0], &[0.0, 6.0], 1.0 / 3.0);
-    let half = 0.5f64;
-    assert!(near(&quarter, &[2.0 * 0.75f64.sqrt(), 6.0 * half]), "{quarter:?}");
-    // Without an angle it is linear: equal, parallel, opposite and zero vectors.
-    for (a, b) in [([1.0, 2.0], [1.0, 2.0]), ([1.0, 2.0], [3.0, 6.0]), ([1.0, 2.0], [-1.0, -2.0])] {
-        for u in [0.0, 0.3, 0.5, 1.0] {
-            let linear = [a[0] * (1.0 - u) + b[0] * u, a[1] * (1.0 - u) + b[1] * u];
-            assert!(near(&slerp(&a, &b, u), &linear), "{a:?} {b:?} {u}");
-        }
-    }
-    assert_eq!(slerp(&[0.0, 0.0], &[2.0, 4.0], 0.25), [0.5, 1.0]);
-    assert_eq!(slerp(&[2.0, 4.0], &[0.0, 0.0], 0.25), [1.5, 3.0]);
-    assert_eq!(slerp(&[0.0, 0.0], &[0.0, 0.0], 0.25), [0.0, 0.0]);
-}
-
-#[test]
-fn lines_and_grids_are_made_of_slerps_of_whole_latents() {
-    let latents = drawn(&request(4, 4, [1, 3, 3]), &[0, 1, 2, 3]).unwrap();
-    let corner: Vec<Tensor> = (0..4).map(|i| latents.get(i).unwrap()).collect();
-    let flat: Vec<Vec<f64>> = corner.iter().map(values).collect();
-    let row = line(&corner[0], &corner[1], 11).unwrap();
-    assert_eq!(row.dims(), [11, 1, 3, 3]);
-    for i in 0..11 {
-        let expected = slerp(&flat[0], &flat[1], i as f64 / 10.0);
-        assert_eq!(values(&row.get(i).unwrap()), expected, "{i}");
-    }
-    let square = grid([&corner[0], &corner[1], &corner[2], &corner[3]], 3).unwrap();
-    assert_eq!(square.dims(), [9, 1, 3, 3]);
-    let cell = |u: usize, v: usize| values(&square.get(3 * u + v).unwrap());
-    let corners = [cell(0, 0), cell(2, 0), cell(0, 2), cell(2, 2)];
-    assert_eq!(corners.to_vec(), flat);
-    let (left, right) = (slerp(&flat[0], &flat[1], 0.5), slerp(&flat[2], &flat[3], 0.5));
-    assert_eq!((cell(1, 0), cell(1, 1)), (left.clone(), slerp(&left, &right, 0.5)));
-    let message = line(&corner[0], &corner[1], 1).unwrap_err().to_string();
-    assert!(message.contains("line = 1") && message.contains("at least 2"), "{message}");
-    assert!(line(&corner[0], &latents, 3).is_err());
-}
-
-fn some_latents() -> Latents {
-    let values = drawn(&Request { dtype: DType::F32, ..request(3, 3, [1, 2, 2]) }, &[0, 1, 2]);
-    let about =
-        About { indices: vec![7, 2, 40], timesteps: 1000, time: 800, provenance: "here".into() };
-    Latents { values: values.unwrap(), about }
-}
-
-#[test]
-fn latents_come_back_from_their_file_by_index() {
-    let folder = tempfile::tempdir().unwrap();
-    let (path, again) = (folder.path().join("a.safetensors"), folder.path().join("b.safetensors"));
-    let latents = some_latents();
-    latents.write(&path).unwrap();
-    latents.write(&again).unwrap();
-    assert_eq!(std::fs::read(&path).unwrap(), std::fs::read(&again).unwrap());
-    let read = Latents::read(&path).unwrap();
-    assert_eq!(read.about, latents.about);
-    assert_eq!(values(&read.values), values(&latents.values));
-    let picked = read.rows(&[40, 7], DType::F32, &Device::Cpu).unwrap();
-    let expected: Vec<f64> =
-        [2, 0].iter().flat_map(|i| values(&latents.values.get(*i).unwrap())).collect();
-    assert_eq!(values(&picked), expected);
-    let message = read.rows(&[3], DType::F32, &Device::Cpu).unwrap_err().to_string();
-    assert!(message.contains("index = 3"), "{message}");
-}
-
-#[test]
-fn latents_of_other_pictures_processes_or_times_are_refused_by_name() {
-    let latents = some_latents();
-    latents.check([1, 2, 2], 1000, 800).unwrap();
-    for (shape, timesteps, time, words) in [
-        ([3, 2, 2], 1000, 800, ["[1, 2, 2]", "[3, 2, 2]"]),
-        ([1, 2, 2], 500, 800, ["T = 1000", "T = 500"]),
-        ([1, 2, 2], 1000, 1000, ["at time 800", "time 1000"]),
-    ] {
-        let message = latents.check(shape, timesteps, time).unwrap_err().to_string();
-        assert!(words.iter().all(|word| message.contains(word)), "{message}");
-    }
-}
-
-#[test]
-fn files_that_hold_no_latents_are_refused_by_name() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("l.safetensors");
-    let refuse = |word: &str| {
-        let message = Latents::read(&path).unwrap_err().to_string();
-        assert!(message.contains("l.safetensors") && message.contains(word), "{message}");
-    };
-    refuse("read");
-    some_latents().write(&path).unwrap();
-    let whole = std::fs::read(&path).unwrap();
-    for length in [0, 7, 20, whole.len() - 1] {
-        std::fs::write(&path, &whole[..length]).unwrap();
-        refuse("damaged");
-    }
-    let mut bad = whole.clone();
-    let at = bad.len() - 4;
-    bad[at..].copy_from_slice(&f32::NAN.to_le_bytes());
-    std::fs::write(&path, bad).unwrap();
-    refuse("value 11 is not finite");
-    let twice = About { indices: vec![7, 7, 1], ..some_latents().about };
-    Latents { about: twice, ..some_latents() }.write(&path).unwrap();
-    refuse("twice");
-    let fewer = About { indices: vec![7, 1], ..some_latents().about };
-    Latents { about: fewer, ..some_latents() }.write(&path).unwrap();
-    refuse("[2, C, H, W]");
-    candle_core::safetensors::save(&[("latents", wave())].into(), &path).unwrap();
-    refuse("diff.latents");
 }
 
 #[test]

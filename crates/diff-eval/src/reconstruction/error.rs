@@ -37,7 +37,9 @@ impl Metric for PairErrors {
         let expected = self.shape.as_deref().unwrap_or(&shape[1..]);
         if shape != found || &shape[1..] != expected {
             let seen = format!("pictures of {shape:?} came back as {found:?}");
-            return Err(Error::Mismatch(format!("{seen}, expected [_, {expected:?}] of both")));
+            return Err(Error::Mismatch(format!(
+                "{seen}, expected {expected:?} (C, H, W) of both"
+            )));
         }
         let values = |x: &Tensor| x.flatten_from(1)?.to_dtype(DType::F64);
         let rows = (values(&pair.found)? - values(&pair.original)?)?.to_vec2::<f64>()?;

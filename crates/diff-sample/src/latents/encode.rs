@@ -1,7 +1,8 @@
 //! A deterministic sampler run upwards, from a picture to its latent (DDIM, sections 4.3 and 5.4).
 //!
 //! Over the times t_1 < .. < t_S, with t_0 = 0 the clean picture: eps = f(x, max(t_i, t_1)), and x goes from
-//! t_i to t_{i+1} along it, in DDIM's step or in Euler's of the probability-flow ODE.
+//! t_i to t_{i+1} along it, in DDIM's step or in Euler's of the probability-flow ODE. On the way up Euler's
+//! slope belongs to the smaller noise: it overshoots by far where few steps multiply the noise.
 
 use crate::{
     Clip, ImageSink, Outcome, Predict, Request, Result, Sampler, SamplerSpec, Starts,

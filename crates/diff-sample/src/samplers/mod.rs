@@ -122,6 +122,7 @@ impl SamplerSpec {
     pub fn resolved(&self, schedule: &Schedule) -> Result<SamplerSpec> {
         let entry = find(&self.sampler)?;
         let eta = check_eta(entry, self.eta)?;
+        self.times(schedule.timesteps())?;
         Ok(SamplerSpec {
             steps: Some(self.steps(schedule.timesteps())?),
             eta: entry.takes_eta.then_some(eta),
