@@ -1,5 +1,5 @@
-//! Latents: encoded as diffusers and guided-diffusion encode, against closed forms, there and back on an exact
-//! oracle; and what is made of several.
+//! Latents: encoded as diffusers and guided-diffusion encode, against closed forms, and there and back on an
+//! exact oracle; and samples on their way.
 
 #![cfg(test)]
 
@@ -11,7 +11,7 @@ use diff_models::{
 use diff_sample::{
     CleanPictures, Clip, Guidance, Labels, Outcome, Request, SamplerSpec, drawn, generate,
     generate_from,
-    latents::{About, Encoding, Latents, Start, encode},
+    latents::{Encoding, Start, encode},
     nearest_times,
     sinks::Kept,
     strip,
@@ -316,76 +316,6 @@ fn impossible_ways_up_are_refused_by_name() {
     refuse(encoding(keeping), &["clip", "keep-eps", "recompute-eps"]);
     assert_eq!(way("ddim", 1).end(&schedule).unwrap(), 1000);
     assert_eq!(encoding(listed(&[3, 801])).end(&schedule).unwrap(), 801);
-}
-
-fn some_latents() -> Latents {
-    let values = drawn(&Request { dtype: DType::F32, ..request(3, 3, [1, 2, 2]) }, &[0, 1, 2]);
-    let about =
-        About { indices: vec![7, 2, 40], timesteps: 1000, time: 800, provenance: "here".into() };
-    Latents { values: values.unwrap(), about }
-}
-
-#[test]
-fn latents_come_back_from_their_file_by_index() {
-    let folder = tempfile::tempdir().unwrap();
-    let (path, again) = (folder.path().join("a.safetensors"), folder.path().join("b.safetensors"));
-    let latents = some_latents();
-    latents.write(&path).unwrap();
-    latents.write(&again).unwrap();
-    assert_eq!(std::fs::read(&path).unwrap(), std::fs::read(&again).unwrap());
-    let read = Latents::read(&path).unwrap();
-    assert_eq!(read.about, latents.about);
-    assert_eq!(values(&read.values), values(&latents.values));
-    let picked = read.rows(&[40, 7], DType::F32, &Device::Cpu).unwrap();
-    let expected: Vec<f64> =
-        [2, 0].iter().flat_map(|i| values(&latents.values.get(*i).unwrap())).collect();
-    assert_eq!(values(&picked), expected);
-    let message = read.rows(&[3], DType::F32, &Device::Cpu).unwrap_err().to_string();
-    assert!(message.contains("index = 3"), "{message}");
-}
-
-#[test]
-fn latents_of_other_pictures_processes_or_times_are_refused_by_name() {
-    let latents = some_latents();
-    latents.check([1, 2, 2], 1000, 800).unwrap();
-    for (shape, timesteps, time, words) in [
-        ([3, 2, 2], 1000, 800, ["[1, 2, 2]", "[3, 2, 2]"]),
-        ([1, 2, 2], 500, 800, ["T = 1000", "T = 500"]),
-        ([1, 2, 2], 1000, 1000, ["at time 800", "time 1000"]),
-    ] {
-        let message = latents.check(shape, timesteps, time).unwrap_err().to_string();
-        assert!(words.iter().all(|word| message.contains(word)), "{message}");
-    }
-}
-
-#[test]
-fn files_that_hold_no_latents_are_refused_by_name() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("l.safetensors");
-    let refuse = |word: &str| {
-        let message = Latents::read(&path).unwrap_err().to_string();
-        assert!(message.contains("l.safetensors") && message.contains(word), "{message}");
-    };
-    refuse("read");
-    some_latents().write(&path).unwrap();
-    let whole = std::fs::read(&path).unwrap();
-    for length in [0, 7, 20, whole.len() - 1] {
-        std::fs::write(&path, &whole[..length]).unwrap();
-        refuse("damaged");
-    }
-    let mut bad = whole.clone();
-    let at = bad.len() - 4;
-    bad[at..].copy_from_slice(&f32::NAN.to_le_bytes());
-    std::fs::write(&path, bad).unwrap();
-    refuse("value 11 is not finite");
-    let twice = About { indices: vec![7, 7, 1], ..some_latents().about };
-    Latents { about: twice, ..some_latents() }.write(&path).unwrap();
-    refuse("twice");
-    let fewer = About { indices: vec![7, 1], ..some_latents().about };
-    Latents { about: fewer, ..some_latents() }.write(&path).unwrap();
-    refuse("[2, C, H, W]");
-    candle_core::safetensors::save(&[("latents", wave())].into(), &path).unwrap();
-    refuse("diff.latents");
 }
 
 #[test]

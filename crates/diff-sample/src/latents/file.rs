@@ -129,3 +129,89 @@ impl Latents {
         Ok(self.values.index_select(&places, 0)?.to_dtype(dtype)?.to_device(device)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(x: &Tensor) -> Vec<f32> {
+        x.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    fn some_latents() -> Latents {
+        let wave: Vec<f32> = (0..12).map(|i| (1.7 * i as f32).sin()).collect();
+        let values = Tensor::from_vec(wave, (3, 1, 2, 2), &Device::Cpu);
+        let about = About {
+            indices: vec![7, 2, 40],
+            timesteps: 1000,
+            time: 800,
+            provenance: "here".into(),
+        };
+        Latents { values: values.unwrap(), about }
+    }
+
+    #[test]
+    fn latents_come_back_from_their_file_by_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, again) =
+            (folder.path().join("a.safetensors"), folder.path().join("b.safetensors"));
+        let latents = some_latents();
+        latents.write(&path).unwrap();
+        latents.write(&again).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), fs::read(&again).unwrap());
+        let read = Latents::read(&path).unwrap();
+        assert_eq!(read.about, latents.about);
+        assert_eq!(values(&read.values), values(&latents.values));
+        let picked = read.rows(&[40, 7], DType::F32, &Device::Cpu).unwrap();
+        let expected: Vec<f32> =
+            [2, 0].iter().flat_map(|i| values(&latents.values.get(*i).unwrap())).collect();
+        assert_eq!(values(&picked), expected);
+        let message = read.rows(&[3], DType::F32, &Device::Cpu).unwrap_err().to_string();
+        assert!(message.contains("index = 3"), "{message}");
+    }
+
+    #[test]
+    fn latents_of_other_pictures_processes_or_times_are_refused_by_name() {
+        let latents = some_latents();
+        latents.check([1, 2, 2], 1000, 800).unwrap();
+        for (shape, timesteps, time, words) in [
+            ([3, 2, 2], 1000, 800, ["[1, 2, 2]", "[3, 2, 2]"]),
+            ([1, 2, 2], 500, 800, ["T = 1000", "T = 500"]),
+            ([1, 2, 2], 1000, 1000, ["at time 800", "time 1000"]),
+        ] {
+            let message = latents.check(shape, timesteps, time).unwrap_err().to_string();
+            assert!(words.iter().all(|word| message.contains(word)), "{message}");
+        }
+    }
+
+    #[test]
+    fn files_that_hold_no_latents_are_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("l.safetensors");
+        let refuse = |word: &str| {
+            let message = Latents::read(&path).unwrap_err().to_string();
+            assert!(message.contains("l.safetensors") && message.contains(word), "{message}");
+        };
+        refuse("read");
+        some_latents().write(&path).unwrap();
+        let whole = fs::read(&path).unwrap();
+        for length in [0, 7, 20, whole.len() - 1] {
+            fs::write(&path, &whole[..length]).unwrap();
+            refuse("damaged");
+        }
+        let mut bad = whole.clone();
+        let at = bad.len() - 4;
+        bad[at..].copy_from_slice(&f32::NAN.to_le_bytes());
+        fs::write(&path, bad).unwrap();
+        refuse("value 11 is not finite");
+        let twice = About { indices: vec![7, 7, 1], ..some_latents().about };
+        Latents { about: twice, ..some_latents() }.write(&path).unwrap();
+        refuse("twice");
+        let fewer = About { indices: vec![7, 1], ..some_latents().about };
+        Latents { about: fewer, ..some_latents() }.write(&path).unwrap();
+        refuse("[2, C, H, W]");
+        candle_core::safetensors::save(&[("latents", some_latents().values)].into(), &path)
+            .unwrap();
+        refuse("diff.latents");
+    }
+}

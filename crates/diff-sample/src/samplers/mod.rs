@@ -131,6 +131,7 @@ impl SamplerSpec {
     pub fn resolved(&self, schedule: &Schedule) -> Result<SamplerSpec> {
         let entry = find(&self.sampler)?;
         let eta = check_eta(entry, self.eta)?;
+        self.times(schedule)?;
         Ok(SamplerSpec {
             steps: Some(self.steps(schedule.timesteps())?),
             eta: entry.takes_eta.then_some(eta),
