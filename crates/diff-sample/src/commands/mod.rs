@@ -80,7 +80,8 @@ struct SampleArgs {
     /// ddim, ddpm, dpmpp-2m, heun ..: `diff-sample list` shows all.
     #[arg(long, default_value = "ddim")]
     sampler: String,
-    /// Steps S, in 1..=T; a list given as the trajectory brings its own [default: 50, or T].
+    /// Steps S, in 1..=T, for `consistency` several; a list given as the trajectory brings its own
+    /// [default: 50, or T].
     #[arg(long, value_delimiter = ',')]
     steps: Vec<usize>,
     /// Noise of DDIM: 0 deterministic, 1 DDPM.

@@ -55,15 +55,12 @@ impl Encoding {
     ///
     /// # Errors
     /// Samplers that have no way up, noise, a clipping policy that keeps the predicted noise, times that
-    /// are none, and one time alone where it is the first.
+    /// are none, and one time alone where the picture is at it already.
     pub fn end(&self, schedule: &Schedule) -> Result<usize> {
         Ok(self.build(schedule)?.end)
     }
 
     /// Checks the request against the schedule and lays out the way up.
-    ///
-    /// # Errors
-    /// As [`Encoding::end`].
     fn build(&self, schedule: &Schedule) -> Result<Ascent> {
         let rule: Rule = match self.spec.sampler.as_str() {
             "ddim" => carry,
