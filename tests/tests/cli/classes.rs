@@ -73,6 +73,22 @@ fn guidance_of_nothing_is_no_guidance_and_that_of_something_is_counted() {
 }
 
 #[test]
+fn pictures_are_encoded_and_decoded_under_the_classes_that_are_said() {
+    let folder = conditional();
+    let encode = "diff-sample encode --checkpoint %/classes --data digits:test --num 3 --steps 20";
+    refuse(folder, &format!("{encode} --out %/no.safetensors"), 2, &["class = nothing", "index"]);
+    assert!(!folder.join("no.safetensors").exists());
+    json(folder, &format!("{encode} --class 4 --out %/4.safetensors --json"));
+    let decode = "diff-sample decode --checkpoint %/classes --latents %/4.safetensors --steps 20";
+    refuse(folder, &format!("{decode} --out %/no.png"), 2, &["class = nothing"]);
+    let decoded = |class: u32| {
+        json(folder, &format!("{decode} --class {class} --out %/decoded-{class}.png --json"));
+        pixels(&folder.join(format!("decoded-{class}.png")))
+    };
+    assert!(decoded(4) != decoded(5), "the class is of account");
+}
+
+#[test]
 fn classes_and_guidance_that_do_not_go_with_the_network_are_refused() {
     let folder = conditional();
     for (run, options, words) in [

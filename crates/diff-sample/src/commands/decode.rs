@@ -22,7 +22,7 @@ pub(crate) struct DecodeArgs {
 /// Makes pictures from latents in a file.
 pub(crate) fn decode(args: &DecodeArgs) -> anyhow::Result<()> {
     let prepared = args.sample.open(args.sample.one_number_of_steps()?)?.deterministic()?;
-    let latents = read(&args.latents, &prepared)?;
+    let latents = read(&args.latents, &args.sample, &prepared)?;
     let there = &latents.about.indices;
     let prepared = prepared.making(args.sample.among(there, "latents of the file")?)?;
     let mut provenance = args.sample.provenance(&prepared)?;
@@ -34,7 +34,12 @@ pub(crate) fn decode(args: &DecodeArgs) -> anyhow::Result<()> {
 }
 
 /// Latents that the network and the trajectory can start from.
-pub(super) fn read(path: &Path, prepared: &Prepared) -> anyhow::Result<Latents> {
+pub(super) fn read(
+    path: &Path,
+    sample: &SampleArgs,
+    prepared: &Prepared,
+) -> anyhow::Result<Latents> {
+    sample.classes_said(prepared)?;
     let latents = Latents::read(path)?;
     let timesteps = prepared.checkpoint.schedule.timesteps();
     let top =

@@ -33,6 +33,7 @@ pub(crate) struct EncodeArgs {
 /// Takes pictures to their latents and writes those.
 pub(crate) fn encode(args: &EncodeArgs) -> anyhow::Result<()> {
     let prepared = args.sample.open(args.sample.one_number_of_steps()?)?;
+    args.sample.classes_said(&prepared)?;
     let encoding = Encoding { spec: prepared.spec.clone(), start: args.start };
     let time = encoding.end(&prepared.checkpoint.schedule)?;
     let spec = &args.sample.checkpoint;

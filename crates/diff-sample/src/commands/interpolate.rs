@@ -83,7 +83,7 @@ impl InterpolateArgs {
         let (found, origin) = match &self.latents {
             None => (drawn(request, ends)?.to_device(&Device::Cpu)?, Value::Null),
             Some(path) => {
-                let latents = read(path, prepared)?;
+                let latents = read(path, &self.sample, prepared)?;
                 let found = latents.rows(ends, request.dtype, &Device::Cpu)?;
                 (found, latents.about.provenance)
             }

@@ -206,6 +206,18 @@ impl SampleArgs {
         indices(self.num, &self.indices)
     }
 
+    /// Refuses to guess which classes pictures have that are there already: taken in turn, as new
+    /// samples are, they would be others'.
+    fn classes_said(&self, prepared: &Prepared) -> anyhow::Result<()> {
+        match (&self.class, prepared.checkpoint.classes()) {
+            (None, Some(_)) => {
+                let expected = "the classes of the pictures by their index: --class 3, or 0,3,5";
+                Err(diff_core::Error::argument("class", "nothing", expected).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn guidance(&self, checkpoint: &Checkpoint) -> anyhow::Result<Guidance> {
         let interval = match self.guidance_interval.as_slice() {
             [] => None,
