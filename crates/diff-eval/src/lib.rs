@@ -2,7 +2,6 @@
 //! statistics of pixels, never an FID.
 
 mod bootstrap;
-mod classifier;
 mod error;
 mod features;
 mod floor;
@@ -13,6 +12,7 @@ pub mod likelihood;
 mod metric;
 mod moments;
 mod neighbours;
+mod observe;
 pub mod pictures;
 mod pixel_distance;
 mod pixels;
@@ -20,21 +20,28 @@ mod quality;
 mod reconstruction;
 mod score;
 pub mod select;
+mod source;
+mod statistics;
 
 pub use bootstrap::{Interval, interval, replicates, resample};
-pub use classifier::ClassifierFeatures;
 pub use error::{Error, Result};
-pub use features::{Features, Rows, Seen};
+pub use features::{
+    ClassifierFeatures, Features, NetworkFeatures, Published, Rows, SPACES, Seen, Space, SpaceId,
+    space,
+};
 pub use floor::{Floor, floor};
 pub use frechet::{Frechet, FrechetReference, frechet};
 pub use judge::{Distances, Judge, Replicates, Settings};
 pub use metric::Metric;
 pub use moments::{Gaussian, Moments};
 pub use neighbours::{Memorisation, mean_distance, memorisation, nearest};
+pub use observe::{Account, Observed, SIZES, observe};
 pub use pixel_distance::{MOST_VALUES, PixelDistance, pixel_distance};
 pub use pixels::{PixelMoments, PixelReport, compare};
-pub use quality::{PicturesId, Provenance, Quality, SpaceId, quality};
+pub use quality::{PicturesId, Provenance, Quality, quality};
 pub use reconstruction::{
     Pair, PairError, PairErrors, Reconstruction, ReconstructionRequest, STEPS, reconstruct,
 };
 pub use score::{ClassifierScore, SplitScores, classifier_score, split_scores, weighted_score};
+pub use source::{MadeBy, PictureSource};
+pub use statistics::{About, Statistics, Tap};

@@ -1,7 +1,7 @@
 //! Everything that is said of a set of samples, and of what it rests.
 
 use crate::{
-    Distances, Features, Judge, Memorisation, Replicates, Result, Settings, memorisation,
+    Distances, Features, Judge, Memorisation, Replicates, Result, Settings, SpaceId, memorisation,
     pictures::Named,
 };
 use serde::Serialize;
@@ -43,17 +43,6 @@ pub struct Provenance {
     pub version: &'static str,
 }
 
-/// A feature space by its weights.
-#[derive(Clone, Debug, Serialize)]
-pub struct SpaceId {
-    /// Its name.
-    pub name: String,
-    /// SHA-256 of the weights' file.
-    pub weights_sha256: String,
-    /// Features of a picture.
-    pub width: usize,
-}
-
 /// Pictures by their bytes.
 #[derive(Clone, Debug, Serialize)]
 pub struct PicturesId {
@@ -72,11 +61,7 @@ impl Provenance {
         with: Settings,
     ) -> Self {
         Provenance {
-            features: SpaceId {
-                name: features.name().into(),
-                weights_sha256: features.weights_sha256().into(),
-                width: features.width(),
-            },
+            features: features.id(),
             samples: samples.map(PicturesId::of),
             reference: PicturesId::of(reference),
             held_out: PicturesId::of(held_out),

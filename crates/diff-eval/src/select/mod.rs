@@ -189,7 +189,7 @@ impl<'a> Selection<'a> {
     fn terms_of(&self, sampler: SamplerSpec) -> Terms {
         Terms {
             metric: self.judge.metric(),
-            classifier_sha256: self.judge.features().weights_sha256().into(),
+            classifier_sha256: self.judge.features().id().weights_sha256,
             reference_sha256: self.reference_sha256.clone(),
             sampler,
             num: self.trial.num,

@@ -56,6 +56,18 @@ pub fn resolve(spec: &str) -> Result<PathBuf> {
     }
 }
 
+/// The local path of a file: `spec` itself, or, of `hub:org/name[@revision]:FILE`, the file's in the
+/// snapshot folder of that model.
+///
+/// # Errors
+/// When the name is malformed, or the file cannot be fetched and is not cached.
+pub fn file(spec: &str) -> Result<PathBuf> {
+    match spec.strip_prefix("hub:") {
+        None => Ok(PathBuf::from(spec)),
+        Some(_) => Hub::from_env()?.file(spec),
+    }
+}
+
 /// The snapshot folder of the data set `id` (`name` or `org/name`) at `revision`, which may contain
 /// slashes (`refs/convert/parquet`). Files that match one of the `patterns` are there.
 ///
@@ -119,6 +131,28 @@ impl Hub {
         let repository = Repository::model(id).ok_or_else(malformed)?;
         request::check_revision(revision).ok_or_else(malformed)?;
         self.open(&Request { spec, repository, revision, wanted: Wanted::Checkpoint })
+    }
+
+    /// The file of `hub:org/name[@revision]:FILE`.
+    ///
+    /// # Errors
+    /// When the name is malformed, there is no such file, or it cannot be fetched and is not cached.
+    pub fn file(&self, spec: &str) -> Result<PathBuf> {
+        let expected = "expected hub:org/name:FILE or hub:org/name@revision:FILE";
+        let malformed = || Error::Input(format!("{spec}: {expected}"));
+        let id = spec.strip_prefix("hub:").ok_or_else(malformed)?;
+        let (id, file) = id.split_once(':').ok_or_else(malformed)?;
+        let (id, revision) = id.split_once('@').unwrap_or((id, "main"));
+        let repository = Repository::model(id).ok_or_else(malformed)?;
+        request::check_revision(revision).ok_or_else(malformed)?;
+        let is_plain = |part: &str| {
+            !["", ".", ".."].contains(&part) && !part.contains(['*', '?', '[', '{', '\\'])
+        };
+        if !file.split('/').all(is_plain) {
+            return Err(malformed());
+        }
+        let wanted = Wanted::matching(&[file]).map_err(|e| Error::Input(format!("{spec}: {e}")))?;
+        Ok(self.open(&Request { spec, repository, revision, wanted })?.join(file))
     }
 
     /// The snapshot folder of a data set, with the files that match `patterns`: globs over the

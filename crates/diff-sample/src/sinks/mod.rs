@@ -8,7 +8,7 @@ mod npz;
 pub use folder::FolderSink;
 pub use grid::GridSink;
 pub use kept::Kept;
-pub use npz::NpzSink;
+pub use npz::{NpzArray, NpzSink, npz_text, write_npz};
 
 use crate::Result;
 use candle_core::Tensor;

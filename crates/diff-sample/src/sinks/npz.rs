@@ -46,9 +46,7 @@ impl NpzSink {
         if let Some(raw) = &mut self.raw {
             add(&mut zip, "raw", "<f4", &[n, c, h, w], rewound(raw)?)?;
         }
-        let letters: Vec<u8> =
-            self.provenance.chars().flat_map(|c| (c as u32).to_le_bytes()).collect();
-        let kind = format!("<U{}", letters.len() / 4);
+        let (kind, letters) = npz_text(&self.provenance);
         add(&mut zip, "provenance", &kind, &[], letters.as_slice())?;
         zip.finish()?;
         Ok(())
@@ -81,6 +79,31 @@ impl ImageSink for NpzSink {
             self.pack(file).map_err(|e| -> Error { io_error(&path, "write npz")(e).into() })
         })
     }
+}
+
+/// An array of an .npz file: its name, NumPy's name of its type, its sides, and its bytes, row-major.
+pub type NpzArray<'a> = (&'a str, &'a str, &'a [usize], &'a [u8]);
+
+/// Writes arrays to an .npz file, all or nothing.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_npz(path: &Path, arrays: &[NpzArray]) -> Result<()> {
+    let pack = |file: &mut BufWriter<Output>| -> io::Result<()> {
+        let mut zip = ZipWriter::new(file);
+        for (name, kind, shape, bytes) in arrays {
+            add(&mut zip, name, kind, shape, *bytes)?;
+        }
+        zip.finish()?;
+        Ok(())
+    };
+    atomic(path, |file| pack(file).map_err(|e| -> Error { io_error(path, "write npz")(e).into() }))
+}
+
+/// Text as NumPy keeps it: the name of its type, and its bytes.
+pub fn npz_text(text: &str) -> (String, Vec<u8>) {
+    let letters: Vec<u8> = text.chars().flat_map(|c| (c as u32).to_le_bytes()).collect();
+    (format!("<U{}", letters.len() / 4), letters)
 }
 
 fn spool(path: &Path) -> Result<BufWriter<File>> {

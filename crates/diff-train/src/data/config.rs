@@ -10,7 +10,7 @@ use std::{env, path::PathBuf};
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
     /// `digits`, `cifar10`, `hub:[org/]name[@revision]`, or a path: a folder of
-    /// pictures, a `.zip`, `.parquet`, `.npz` or LMDB file, or a folder with IDX, CIFAR or Parquet
+    /// pictures, a `.zip`, `.parquet`, `.npz`, `.safetensors` or LMDB file, or a folder with IDX, CIFAR or Parquet
     /// files.
     pub source: String,
     /// Which part of it.

@@ -35,8 +35,10 @@ pub struct Decoded {
 /// Kinds of files that lose something when they become 8-bit grey or RGB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// 8 bits a channel, grey or RGB.
+    /// 8 bits a channel, in the channels that were asked for.
     Plain,
+    /// Grey, 8 bits, where colours were asked for.
+    Grey,
     /// 16 bits a channel.
     Sixteen,
     /// Colours out of a table.
@@ -51,6 +53,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Kind::Plain => "plain",
+            Kind::Grey => "grey",
             Kind::Sixteen => "16-bit",
             Kind::Palette => "palette",
             Kind::Cmyk => "CMYK",
@@ -84,7 +87,11 @@ pub fn decode(bytes: &[u8], channels: Option<usize>) -> Result<Decoded, String> 
         Fault::Decoder(message) if probe.cut_short => format!("truncated: {message}"),
         Fault::Decoder(message) => format!("damaged: {message}"),
     })?;
-    let kind = if alpha && probe.kind == Kind::Plain { Kind::Alpha } else { probe.kind };
+    let kind = match probe.kind {
+        Kind::Plain if alpha => Kind::Alpha,
+        Kind::Plain if picture.channels < channels => Kind::Grey,
+        special => special,
+    };
     Ok(Decoded { pixels: with_channels(picture, channels)?, kind })
 }
 

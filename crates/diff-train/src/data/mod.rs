@@ -1,6 +1,7 @@
 //! Data sets: from a source of pictures, through one pass of decoding and preparation, into a
 //! store that training reads, and from there into batches.
 
+mod arrays;
 mod augment;
 mod cache;
 mod config;
@@ -21,7 +22,9 @@ mod resample;
 mod source;
 mod sources;
 mod statistics;
+mod stream;
 
+pub use arrays::{Array, Values, array_names, read_array};
 pub use augment::Augment;
 pub use config::{Bad, DataConfig};
 pub use crop::Crop;
@@ -33,6 +36,7 @@ pub use prepare::{Fit, Preparation, Prepared, Resize};
 pub use report::{Example, Report};
 pub use source::{Item, Pixels, Raw, Source};
 pub use statistics::Statistics;
+pub use stream::{Stream, Streamed};
 
 use crate::Result;
 use pass::Pass;

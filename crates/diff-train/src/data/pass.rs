@@ -1,7 +1,7 @@
 //! The one pass over a source: read in order, decoded and prepared in parallel, handed on in order.
 
 use super::{
-    Bad, DataConfig, Dataset, Fault, Item, Pixels, Preparation, Raw, Report, Source,
+    Bad, DataConfig, Dataset, Fault, Item, Pixels, Preparation, Prepared, Raw, Report, Source,
     decode::{Kind, decode},
     fault,
 };
@@ -46,11 +46,11 @@ struct Ready {
 /// Pictures and bytes in flight at most, of which twice as many are held: one part is read while
 /// the other is decoded.
 const CHUNK: usize = 256;
-const CHUNK_BYTES: usize = 1 << 26;
+pub(super) const CHUNK_BYTES: usize = 1 << 26;
 /// Labels above this are taken for an error.
 const MAX_CLASSES: u32 = 1 << 20;
 
-type Items<'a> = Box<dyn Iterator<Item = Result<Item>> + Send + 'a>;
+pub(super) type Items<'a> = Box<dyn Iterator<Item = Result<Item>> + Send + 'a>;
 
 impl<'a> Pass<'a> {
     pub(super) fn new(source: &'a dyn Source, config: &'a DataConfig) -> Self {
@@ -102,16 +102,21 @@ impl<'a> Pass<'a> {
     /// # Errors
     /// Names the first bad picture.
     pub(super) fn accept(&self, report: &Report) -> Result<()> {
-        match report.examples.first() {
-            Some(bad) if self.config.bad == Bad::Refuse => {
-                let message = format!(
-                    "{} is {} ({}); data.bad = \"skip\" leaves such pictures out",
-                    bad.name, bad.fault, bad.reason
-                );
-                Err(Dataset::error(&self.name, message))
-            }
-            _ => Ok(()),
+        accept(&self.name, self.config, report)
+    }
+}
+
+/// [`Pass::accept`] for the source of this name.
+pub(super) fn accept(name: &str, config: &DataConfig, report: &Report) -> Result<()> {
+    match report.examples.first() {
+        Some(bad) if config.bad == Bad::Refuse => {
+            let message = format!(
+                "{} is {} ({}); data.bad = \"skip\" leaves such pictures out",
+                bad.name, bad.fault, bad.reason
+            );
+            Err(Dataset::error(name, message))
         }
+        _ => Ok(()),
     }
 }
 
@@ -193,7 +198,9 @@ impl<'a> Tally<'a> {
 
     fn finish(self) -> Result<Outcome> {
         let Tally { pass, names, first, classes, seen, report } = self;
-        let Some((_, shape)) = first else { return Err(nothing_left(pass, seen, &report)) };
+        let Some((_, shape)) = first else {
+            return Err(nothing_left(&pass.name, pass.config, seen, &report));
+        };
         let classes = match names.is_empty() {
             true => (0..classes).map(|label| label.to_string()).collect(),
             false => names,
@@ -202,7 +209,8 @@ impl<'a> Tally<'a> {
     }
 }
 
-fn nothing_left(pass: &Pass, seen: u64, report: &Report) -> Error {
+/// The error of a source that `seen` pictures were read of, none of them kept.
+pub(super) fn nothing_left(name: &str, config: &DataConfig, seen: u64, report: &Report) -> Error {
     let mut message = match (seen, report.warning()) {
         (0, _) => "no pictures".to_string(),
         (_, Some(warning)) => format!("no pictures left; {warning}"),
@@ -212,14 +220,14 @@ fn nothing_left(pass: &Pass, seen: u64, report: &Report) -> Error {
         let ignored = report.ignored;
         message += &format!("; {ignored} files are no pictures by their names");
     }
-    if seen == 0 && (pass.config.range.is_some() || pass.config.held_out > 0) {
+    if seen == 0 && (config.range.is_some() || config.held_out > 0) {
         message += " in this data.range and data.held_out";
     }
-    Dataset::error(&pass.name, message)
+    Dataset::error(name, message)
 }
 
 /// The next pictures that are wanted, at most `limit` of them.
-fn read(config: &DataConfig, items: &mut Items, limit: usize) -> Result<Vec<Item>> {
+pub(super) fn read(config: &DataConfig, items: &mut Items, limit: usize) -> Result<Vec<Item>> {
     let (mut chunk, mut bytes) = (Vec::new(), 0);
     while chunk.len() < limit && bytes < CHUNK_BYTES {
         let Some(item) = items.next().transpose()? else { break };
@@ -243,6 +251,16 @@ fn prepare(preparation: &Preparation, chunk: &[Item]) -> Vec<Result<Ready, (Faul
 }
 
 fn prepare_one(preparation: &Preparation, raw: &Raw) -> Result<Ready, (Fault, String)> {
+    let (Prepared { pixels, enlarged }, kind) = prepared(preparation, raw)?;
+    let shape = [pixels.channels, pixels.height, pixels.width];
+    Ok(Ready { shape, bytes: channels_first(&pixels), kind, enlarged })
+}
+
+/// A picture decoded and prepared, and what was special about its file.
+pub(super) fn prepared(
+    preparation: &Preparation,
+    raw: &Raw,
+) -> Result<(Prepared, Kind), (Fault, String)> {
     let from_bytes = |bytes: &[u8]| {
         let decoded = decode(bytes, preparation.channels);
         let fault = |reason: String| (Fault::named(&reason).unwrap_or(Fault::Damaged), reason);
@@ -255,12 +273,11 @@ fn prepare_one(preparation: &Preparation, raw: &Raw) -> Result<Ready, (Fault, St
         Raw::Unreadable(reason) => return Err((Fault::Unreadable, reason.clone())),
     };
     let fault = |reason: String| (Fault::named(&reason).unwrap_or(Fault::Unfit), reason);
-    let prepared = preparation.apply(pixels).map_err(fault)?;
-    let shape = [prepared.pixels.channels, prepared.pixels.height, prepared.pixels.width];
-    Ok(Ready { shape, bytes: channels_first(&prepared.pixels), kind, enlarged: prepared.enlarged })
+    Ok((preparation.apply(pixels).map_err(fault)?, kind))
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, (Fault, String)> {
+/// The bytes of a picture's file.
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, (Fault, String)> {
     let unreadable = |e: std::io::Error| (Fault::Unreadable, e.to_string());
     let size = fs::metadata(path).map_err(unreadable)?.len();
     match size > fault::BYTES {

@@ -11,7 +11,8 @@ pub struct Report {
     pub bad: BTreeMap<Fault, u64>,
     /// The first of them.
     pub examples: Vec<Example>,
-    /// Pictures that something was decided about: 16-bit, palette, CMYK, alpha, enlarged.
+    /// Pictures that something was decided about: grey made RGB, 16-bit, palette, CMYK,
+    /// alpha, enlarged.
     pub decided: BTreeMap<String, u64>,
 }
 

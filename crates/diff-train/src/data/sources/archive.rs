@@ -14,21 +14,21 @@ use std::{
 use zip::{CompressionMethod, ZipArchive, result::ZipError};
 
 /// One array in the archive.
-pub(super) struct Member {
-    pub(super) name: String,
+pub(in super::super) struct Member {
+    pub(in super::super) name: String,
     start: u64,
     stored: u64,
     pub(super) length: u64,
-    pub(super) checksum: u32,
+    pub(in super::super) checksum: u32,
     deflated: bool,
 }
 
 /// A reader that counts its checksum.
-pub(super) type Checked = CrcReader<Box<dyn Read + Send>>;
+pub(in super::super) type Checked = CrcReader<Box<dyn Read + Send>>;
 
 impl Member {
     /// A reader behind the header, and the header.
-    pub(super) fn open(&self, path: &Path) -> Result<(Checked, Header)> {
+    pub(in super::super) fn open(&self, path: &Path) -> Result<(Checked, Header)> {
         let mut file = files::open(path)?;
         file.seek(SeekFrom::Start(self.start)).map_err(|e| read_fault(path, &self.name, &e))?;
         let stored = BufReader::with_capacity(1 << 17, file.take(self.stored));
@@ -43,13 +43,13 @@ impl Member {
     }
 
     /// A fault of this array.
-    pub(super) fn fault(&self, path: &Path, message: impl AsRef<str>) -> Error {
+    pub(in super::super) fn fault(&self, path: &Path, message: impl AsRef<str>) -> Error {
         fault(path, format!("{}: {}", self.name, message.as_ref()))
     }
 }
 
 /// The arrays of the file by name.
-pub(super) fn members(path: &Path) -> Result<BTreeMap<String, Member>> {
+pub(in super::super) fn members(path: &Path) -> Result<BTreeMap<String, Member>> {
     let damaged = |e: ZipError| fault(path, format!("not a whole .npz (zip) file: {e}"));
     let reader: BufReader<_> = BufReader::new(files::open(path)?);
     let mut archive = ZipArchive::new(reader).map_err(damaged)?;

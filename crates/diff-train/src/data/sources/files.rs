@@ -17,7 +17,7 @@ pub(super) fn fault(path: &Path, message: impl Into<String>) -> Error {
 }
 
 /// A fault of reading: what ended too early is said so.
-pub(super) fn read_fault(path: &Path, what: &str, error: &io::Error) -> Error {
+pub(in super::super) fn read_fault(path: &Path, what: &str, error: &io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => fault(path, format!("{what}: the file ends too early")),
         _ => fault(path, format!("{what}: {error}")),
@@ -43,7 +43,7 @@ pub(super) fn names(folder: &Path) -> Vec<String> {
 }
 
 /// Exactly `length` bytes; memory grows with what is there, not with what a header claims.
-pub(super) fn exactly(reader: &mut impl Read, length: usize) -> io::Result<Vec<u8>> {
+pub(in super::super) fn exactly(reader: &mut impl Read, length: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(length.min(1 << 20));
     reader.take(length as u64).read_to_end(&mut bytes)?;
     if bytes.len() == length { Ok(bytes) } else { Err(io::ErrorKind::UnexpectedEof.into()) }

@@ -1,18 +1,19 @@
 //! Where pictures come from: one file each, one line each in [`FORMATS`].
 
-mod archive;
+pub(super) mod archive;
 mod cifar;
 mod digits;
-mod files;
+pub(super) mod files;
 mod folder;
 mod hub;
 mod idx;
 mod lmdb;
 mod mmap;
 mod names;
-mod npy;
+pub(super) mod npy;
 mod npz;
 mod parquet;
+mod safetensors;
 mod stamp;
 mod zip;
 
@@ -35,6 +36,7 @@ const FORMATS: &[Format] = &[
     Format { recognises: idx::recognises, open: |path, wanted| idx::open(path, wanted.split) },
     Format { recognises: cifar::recognises, open: |path, wanted| cifar::open(path, wanted.split) },
     Format { recognises: npz::recognises, open: |path, wanted| npz::open(path, wanted.split) },
+    Format { recognises: safetensors::recognises, open: safetensors::open },
     Format { recognises: lmdb::recognises, open: open_lmdb },
     Format { recognises: parquet::recognises, open: parquet::open },
     Format { recognises: folder::recognises, open: folder::open },
@@ -81,7 +83,7 @@ fn open_lmdb(path: &Path, request: &Request) -> Opened {
 
 fn unknown(path: &Path, given: &str) -> Error {
     let expected = match path.exists() {
-        true => "a folder, or a .zip, .npz, .parquet or LMDB file".to_string(),
+        true => "a folder, or a .zip, .npz, .safetensors, .parquet or LMDB file".to_string(),
         false => {
             let hint = nearest(given, NAMES)
                 .map_or_else(String::new, |name| format!("; did you mean `{name}`?"));

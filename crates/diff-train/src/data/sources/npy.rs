@@ -10,11 +10,11 @@ const MAX_LABELS: u64 = 1 << 30;
 
 /// What the header says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Header {
+pub(in super::super) struct Header {
     /// As NumPy writes it: `|u1`, `<i8`.
-    pub(super) dtype: String,
-    pub(super) fortran: bool,
-    pub(super) shape: Vec<u64>,
+    pub(in super::super) dtype: String,
+    pub(in super::super) fortran: bool,
+    pub(in super::super) shape: Vec<u64>,
     /// Bytes before the data.
     pub(super) length: u64,
 }
@@ -74,8 +74,19 @@ impl Header {
         Ok(Header { dtype, fortran, shape, length: (8 + field + text) as u64 })
     }
 
+    /// Bytes of a value of the type, of floats and text.
+    pub(in super::super) fn item_size(&self) -> Option<u64> {
+        let (letters, digits) = self.dtype.split_at_checked(2)?;
+        let size: u64 = digits.parse().ok()?;
+        match letters {
+            "<f" => Some(size),
+            "<U" => size.checked_mul(4),
+            _ => None,
+        }
+    }
+
     /// Bytes of all values of `size` bytes each.
-    fn data(&self, size: u64) -> Option<u64> {
+    pub(in super::super) fn data(&self, size: u64) -> Option<u64> {
         self.shape.iter().try_fold(size, |n, side| n.checked_mul(*side))
     }
 
@@ -139,7 +150,7 @@ impl Header {
 }
 
 /// Height, width, channels and layout of sizes [H, W], [H, W, C], [C, H, W] or [C * S * S].
-fn sides_of(sides: &[usize]) -> Result<(usize, usize, usize, Layout), &'static str> {
+pub(super) fn sides_of(sides: &[usize]) -> Result<(usize, usize, usize, Layout), &'static str> {
     let colour = |side: usize| side == 1 || side == 3;
     match *sides {
         [values] => {

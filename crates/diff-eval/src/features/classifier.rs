@@ -1,11 +1,8 @@
 //! The feature space of a classifier.
 
-use crate::{
-    Error, Features, Result,
-    features::{Rows, Seen},
-    pictures::Pictures,
-};
-use candle_core::{DType, Device, Tensor};
+use super::{Features, Seen, SpaceId, rows};
+use crate::{Error, Result, pictures::Pictures};
+use candle_core::{Device, Tensor};
 use diff_models::{Context, checkpoint::ClassifierCheckpoint, digest::sha256, nets::Classifier};
 
 /// Features and logits of a trained classifier.
@@ -17,9 +14,6 @@ pub struct ClassifierFeatures {
     data: Option<String>,
     sha256: String,
 }
-
-/// Pictures that go through the network at a time.
-const BATCH: usize = 64;
 
 impl ClassifierFeatures {
     /// Opens a classifier's checkpoint; see [`ClassifierCheckpoint::open`] for what `spec` may be.
@@ -53,20 +47,6 @@ impl ClassifierFeatures {
     pub fn device(&self) -> &Device {
         &self.device
     }
-
-    /// Features and logits of a few pictures.
-    fn batch(&self, bytes: &[u8], features: &mut Vec<f64>, logits: &mut Vec<f64>) -> Result<()> {
-        let [h, w, c] = self.shape();
-        let values: Vec<f32> = bytes.iter().map(|v| f32::from(*v) / 127.5 - 1.0).collect();
-        let n = values.len() / (h * w * c);
-        let x = Tensor::from_vec(values, (n, h, w, c), &self.device)?;
-        let x = x.permute((0, 3, 1, 2))?.contiguous()?;
-        let judgement = self.classifier.forward(&x, &Context::Eval)?;
-        let flat = |x: &Tensor| x.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
-        features.extend(flat(&judgement.features)?);
-        logits.extend(flat(&judgement.logits)?);
-        Ok(())
-    }
 }
 
 impl Features for ClassifierFeatures {
@@ -74,32 +54,42 @@ impl Features for ClassifierFeatures {
         &self.name
     }
 
+    fn id(&self) -> SpaceId {
+        SpaceId {
+            name: self.name.clone(),
+            preprocessing: "2x - 1".into(),
+            weights_sha256: self.sha256.clone(),
+            width: self.width(),
+        }
+    }
+
     fn width(&self) -> usize {
         self.classifier.width()
     }
 
-    fn shape(&self) -> [usize; 3] {
+    fn shape(&self) -> Option<[usize; 3]> {
         let spec = self.classifier.spec();
-        [spec.resolution, spec.resolution, spec.in_channels]
+        Some([spec.resolution, spec.resolution, spec.in_channels])
     }
 
-    fn weights_sha256(&self) -> &str {
-        &self.sha256
+    fn batch(&self) -> usize {
+        64
     }
 
-    fn rows(&self, pictures: &Pictures) -> Result<Seen> {
+    fn prepare(&self, pictures: &Pictures) -> Result<Tensor> {
         self.check_shape(pictures.shape)?;
-        if pictures.is_empty() {
-            return Err(Error::Mismatch("no pictures to judge".into()));
-        }
-        let (mut features, mut logits) = (Vec::new(), Vec::new());
-        let size: usize = pictures.shape.iter().product();
-        for bytes in pictures.bytes.chunks(BATCH * size) {
-            self.batch(bytes, &mut features, &mut logits)?;
-        }
+        let [h, w, c] = pictures.shape;
+        let values: Vec<f32> = pictures.bytes.iter().map(|v| f32::from(*v) / 127.5 - 1.0).collect();
+        let x = Tensor::from_vec(values, (pictures.len(), h, w, c), &self.device)?;
+        Ok(x.permute((0, 3, 1, 2))?.contiguous()?)
+    }
+
+    fn see(&self, prepared: &Tensor) -> Result<Seen> {
+        let judgement = self.classifier.forward(prepared, &Context::Eval)?;
         Ok(Seen {
-            features: Rows::new(self.width(), features)?,
-            logits: Rows::new(self.classifier.spec().classes, logits)?,
+            features: rows(&judgement.features)?,
+            logits: rows(&judgement.logits)?,
+            spatial: None,
         })
     }
 }
@@ -133,8 +123,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let features = written(&folder.path().join("model"), Some("digits"));
         assert_eq!((features.name(), features.width()), ("digits", 16));
-        assert_eq!((features.data(), features.shape()), (Some("digits"), [8, 8, 1]));
-        assert_eq!(features.weights_sha256().len(), 64);
+        assert_eq!((features.data(), features.shape()), (Some("digits"), Some([8, 8, 1])));
+        assert_eq!(features.id().weights_sha256.len(), 64);
         let pictures = read("digits:test").unwrap();
         let all = features.rows(&pictures).unwrap();
         assert_eq!((all.features.len(), all.logits.len(), all.logits.width()), (360, 360, 10));
