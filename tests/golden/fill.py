@@ -2,7 +2,7 @@
 
 Keys are sorted in byte order and numbered n = 0, 1, ...; element i of the flattened tensor is
 0.05 sin(0.37 i + 1.3 n), plus 1 for one-dimensional tensors whose key ends in `weight`.
-Computed in f64, stored f32. The Rust tests repeat it in `tests/common/mod.rs`.
+Computed in f64, stored f32. The Rust tests repeat it in `tests/common/fill.rs`.
 """
 
 import numpy as np

@@ -4,14 +4,20 @@
     python xtask/bench/peer.py forward --model DIR --input FILE --reference FILE
     python xtask/bench/peer.py step    --model DIR --input FILE
     python xtask/bench/peer.py ddim    --model DIR --input FILE --reference FILE --steps 10
+    python xtask/bench/peer.py pictures  --output DIR
+    python xtask/bench/peer.py inception --input DIR --reference FILE --batch 32
+    python xtask/bench/peer.py fid       --input DIR --reference FILE --batch 32
 
-Needs torch, diffusers, safetensors and numpy (written with torch 2.15, diffusers 0.42.1). Speaks the
+Needs torch, diffusers, safetensors and numpy (written with torch 2.15, diffusers 0.42.1); the last three
+pytorch-fid (0.3.0) and Pillow. `pictures` writes weights of FID's Inception, as torch starts them, and
+64 pictures. The others but `versions` speak the
 protocol of diff_core::timing: one JSON line when ready, then the work once and one JSON line for
 every line of stdin, until it ends. The first answer tells how far its result is from the reference.
 """
 
 import argparse
 import contextlib
+import hashlib
 import json
 import pathlib
 import sys
@@ -20,9 +26,12 @@ import time
 
 def arguments():
     parser = argparse.ArgumentParser()
-    parser.add_argument("mode", choices=["versions", "forward", "step", "ddim"])
+    modes = ["versions", "forward", "step", "ddim", "pictures", "inception", "fid"]
+    parser.add_argument("mode", choices=modes)
     parser.add_argument("--model", type=pathlib.Path)
     parser.add_argument("--input", type=pathlib.Path)
+    parser.add_argument("--output", type=pathlib.Path)
+    parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--reference", type=pathlib.Path, help="what ours made of the same input")
     parser.add_argument("--dtype", choices=["f32", "bf16"], default="f32", help="bf16: under autocast")
     parser.add_argument("--layout", choices=["contiguous", "channels_last"], default="contiguous")
@@ -168,13 +177,88 @@ def step():
     return facts, work, lambda _: {}
 
 
+def fid_inception():
+    """pytorch-fid's network with the weights of `pictures`, or as torch starts it; nothing is fetched."""
+    from unittest import mock
+
+    import pytorch_fid.inception
+
+    with mock.patch.object(pytorch_fid.inception, "load_state_dict_from_url", lambda *a, **k: {}):
+        with mock.patch.object(torch.nn.Module, "load_state_dict", lambda *a, **k: None):
+            network = pytorch_fid.inception.fid_inception_v3().eval()
+    if ARGS.input is not None:
+        network.load_state_dict(torch.load(ARGS.input / "weights.pth"))
+    return network
+
+
+def extractor(resize):
+    from unittest import mock
+
+    import pytorch_fid.inception
+
+    network = fid_inception()
+    with mock.patch.object(pytorch_fid.inception, "fid_inception_v3", lambda: network):
+        return pytorch_fid.inception.InceptionV3([3], resize_input=resize).eval()
+
+
+def pictures():
+    """Weights and picture files."""
+    from PIL import Image
+
+    folder = ARGS.output / "pictures"
+    folder.mkdir(parents=True)
+    weights = ARGS.output / "weights.pth"
+    torch.save(fid_inception().state_dict(), weights)
+    (ARGS.output / "weights.sha256").write_text(hashlib.sha256(weights.read_bytes()).hexdigest())
+    rng = numpy.random.default_rng(0)
+    for i in range(64):
+        coarse = Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=numpy.uint8))
+        coarse.resize((256, 256), Image.BICUBIC).save(folder / f"{i:02}.png")
+
+
+def inception():
+    """The network on one batch of 299 x 299."""
+    model = extractor(resize=False)
+    values = torch.arange(ARGS.batch * 299 * 299 * 3) % 251
+    x = layout(values.reshape(ARGS.batch, 299, 299, 3).permute(0, 3, 1, 2).float() / 255)
+    if ARGS.layout == "channels_last":
+        model = model.to(memory_format=torch.channels_last)
+
+    def work():
+        with torch.inference_mode():
+            return model(x)[0].flatten(1)
+
+    return {}, work, lambda rows: {"relative_error": distance(rows, reference("features"))}
+
+
+def fid():
+    """pytorch-fid's mean and covariance of the files in a folder."""
+    from pytorch_fid.fid_score import calculate_activation_statistics
+
+    model = extractor(resize=True)
+    files = sorted((ARGS.input / "pictures").glob("*.png"))
+
+    def work():
+        with contextlib.redirect_stdout(sys.stderr):
+            return calculate_activation_statistics(files, model, ARGS.batch, 2048, "cpu", ARGS.threads)
+
+    def compare(found):
+        return {"relative_error": distance(torch.from_numpy(found[0]), reference("features").mean(0))}
+
+    return {}, work, compare
+
+
 def main():
     if ARGS.mode == "versions":
         say(python=sys.version.split()[0], torch=torch.__version__, diffusers=diffusers.__version__)
         return
     torch.set_num_threads(ARGS.threads)
     torch.manual_seed(0)
-    facts, work, compare = {"forward": forward, "step": step, "ddim": ddim}[ARGS.mode]()
+    if ARGS.mode == "pictures":
+        pictures()
+        return
+    modes = {"forward": forward, "step": step, "ddim": ddim, "inception": inception, "fid": fid}
+    facts, work, compare = modes[ARGS.mode]()
     say(ready=True, **facts)
     compared = False
     for _ in sys.stdin:

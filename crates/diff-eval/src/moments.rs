@@ -46,6 +46,13 @@ impl Moments {
         drawn.chunks(BLOCK).try_for_each(|part| self.merge(Self::of(rows, part)))
     }
 
+    /// The moments that a Gaussian was made of.
+    pub fn of_gaussian(gaussian: &Gaussian) -> Self {
+        let over = gaussian.count.saturating_sub(1) as f64;
+        let co = gaussian.covariance.iter().map(|c| c * over).collect();
+        Moments { count: gaussian.count, mean: gaussian.mean.clone(), co }
+    }
+
     /// The moments of the rows with these indices and weights, at least one.
     fn of(rows: &Rows, drawn: &[(usize, u32)]) -> Self {
         let d = rows.width();

@@ -17,6 +17,30 @@ pub struct ClassifierScore {
     certainty: f64,
 }
 
+/// What a classifier says of one picture.
+pub(crate) struct Answer {
+    /// p(y|x), `[classes]`.
+    shares: Vec<f64>,
+    /// The sum over classes of p ln p.
+    certainty: f64,
+}
+
+impl Answer {
+    /// The answer of these logits, which are finite.
+    pub(crate) fn new(logits: &[f64]) -> Self {
+        let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let mut shares: Vec<f64> = logits.iter().map(|v| (v - most).exp()).collect();
+        let sum: f64 = shares.iter().sum();
+        let log_sum = sum.ln();
+        let mut certainty = 0.0;
+        for (share, logit) in shares.iter_mut().zip(logits) {
+            *share /= sum;
+            certainty += *share * (logit - most - log_sum);
+        }
+        Answer { shares, certainty }
+    }
+}
+
 impl ClassifierScore {
     /// Takes logits `[n, classes]` in, row i `weights[i]` times over, as a resample does.
     ///
@@ -29,18 +53,19 @@ impl ClassifierScore {
             return Err(Error::Mismatch(message));
         }
         logits.check_finite()?;
-        self.agree(logits.width())?;
         for (row, weight) in logits.iter().zip(weights).filter(|(_, weight)| **weight > 0) {
-            let times = f64::from(*weight);
-            let most = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let log_sum = row.iter().map(|v| (v - most).exp()).sum::<f64>().ln();
-            for (answer, logit) in self.answers.iter_mut().zip(row) {
-                let log_p = logit - most - log_sum;
-                *answer += times * log_p.exp();
-                self.certainty += times * log_p.exp() * log_p;
-            }
-            self.count += u64::from(*weight);
+            self.take(&Answer::new(row), *weight)?;
         }
+        Ok(())
+    }
+
+    /// Takes an answer in, `times` times over.
+    pub(crate) fn take(&mut self, answer: &Answer, times: u32) -> Result<()> {
+        self.agree(answer.shares.len())?;
+        let weight = f64::from(times);
+        self.answers.iter_mut().zip(&answer.shares).for_each(|(sum, p)| *sum += weight * p);
+        self.certainty += weight * answer.certainty;
+        self.count += u64::from(times);
         Ok(())
     }
 
@@ -108,7 +133,7 @@ pub fn weighted_score(logits: &Rows, weights: &[u32]) -> Result<f64> {
     score.finish()
 }
 
-/// Scores of consecutive parts. They are lower than the score of all pictures at once, the more so
+/// Scores of parts. They are lower than the score of all pictures at once, the more so
 /// the smaller the parts, and to be compared with other scores of parts of that size only.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SplitScores {
@@ -133,9 +158,15 @@ pub fn split_scores(logits: &Rows, splits: usize) -> Result<SplitScores> {
         classifier_score(&logits.select(&indices))
     };
     let scores = (0..splits).map(part).collect::<Result<Vec<f64>>>()?;
-    let mean = scores.iter().sum::<f64>() / splits as f64;
-    let variance = scores.iter().map(|s| (s - mean) * (s - mean)).sum::<f64>() / splits as f64;
-    Ok(SplitScores { mean, deviation: variance.sqrt() })
+    Ok(scores_of(&scores))
+}
+
+/// Mean and deviation of the scores of parts, at least one.
+pub(crate) fn scores_of(scores: &[f64]) -> SplitScores {
+    let n = scores.len() as f64;
+    let mean = scores.iter().sum::<f64>() / n;
+    let variance = scores.iter().map(|s| (s - mean) * (s - mean)).sum::<f64>() / n;
+    SplitScores { mean, deviation: variance.sqrt() }
 }
 
 #[cfg(test)]

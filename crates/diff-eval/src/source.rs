@@ -21,7 +21,7 @@ pub struct PictureSource {
 }
 
 enum Kind {
-    Stored(Stream),
+    Stored(Box<Stream>),
     Made(Box<Made>),
 }
 
@@ -65,7 +65,7 @@ impl Default for Drawing {
             seed: 0,
             sampler: "ddim".into(),
             steps: None,
-            trajectory: "uniform".into(),
+            trajectory: "linear".into(),
             eta: None,
         }
     }
@@ -95,7 +95,7 @@ impl PictureSource {
             None => {
                 let (line, split) = source_and_split(source)?;
                 let config = DataConfig { split, ..DataConfig::spelled(line)? };
-                Kind::Stored(Stream::open(&config)?)
+                Kind::Stored(Box::new(Stream::open(&config)?))
             }
         };
         Ok(PictureSource { name: source.into(), kind })
@@ -224,9 +224,9 @@ impl ImageSink for Handed<'_, '_> {
 }
 
 /// Pictures that follow each other and are of one size, as one.
-pub(crate) fn grouped(pictures: Vec<Pixels>) -> Vec<Pictures> {
+pub(crate) fn grouped(pictures: Vec<Placed>) -> Vec<Pictures> {
     let mut groups: Vec<Pictures> = Vec::new();
-    for Pixels { height, width, channels, bytes } in pictures {
+    for Placed { pixels: Pixels { height, width, channels, bytes }, .. } in pictures {
         let shape = [height, width, channels];
         match groups.last_mut() {
             Some(group) if group.shape == shape => group.bytes.extend(bytes),

@@ -1,6 +1,6 @@
 //! Mean and covariance of features, in files that pytorch-fid reads and writes.
 
-use crate::{Account, Error, Gaussian, Result, SpaceId};
+use crate::{Account, Error, Features, Gaussian, Metric, Moments, Result, SpaceId};
 use diff_sample::sinks::{npz_text, write_npz};
 use diff_train::data::{Array, Values, array_names, read_array};
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,14 @@ pub enum Tap {
     Pooled,
     /// Those that know of places: sFID's.
     Spatial,
+}
+
+impl About {
+    /// What statistics of these pictures in this space are of.
+    pub fn new(features: &dyn Features, tap: Tap, pictures: &Account) -> Self {
+        let version = env!("CARGO_PKG_VERSION").into();
+        About { space: features.id(), features: tap, pictures: pictures.clone(), version }
+    }
 }
 
 impl Statistics {
@@ -98,6 +106,25 @@ impl Statistics {
             arrays.push(("about", &kind, &[], &letters));
         }
         Ok(write_npz(path, &arrays)?)
+    }
+
+    /// The statistics of the pictures of both.
+    ///
+    /// # Errors
+    /// When one does not tell what it is of, or they are of other features.
+    pub fn merged(self, other: Self) -> Result<Self> {
+        let untold = || {
+            Error::Mismatch(
+                "statistics that do not tell how many pictures they are of cannot be merged".into(),
+            )
+        };
+        let (ours, theirs) =
+            (self.about.ok_or_else(untold)?, other.about.as_ref().ok_or_else(untold)?);
+        other.check(&theirs.pictures.source, &ours.space, ours.features)?;
+        let mut moments = Moments::of_gaussian(&self.gaussian);
+        moments.merge(Moments::of_gaussian(&other.gaussian))?;
+        let pictures = ours.pictures.merged(&theirs.pictures);
+        Ok(Statistics { gaussian: moments.finish()?, about: Some(About { pictures, ..ours }) })
     }
 
     /// Refuses statistics of another space or of other features than those meant.

@@ -38,7 +38,7 @@ num = 200
 "#;
 
 /// A folder with `tiny.toml` and the run `judge` it describes, and what the run reported.
-fn trained() -> &'static (TempDir, Value) {
+pub(super) fn trained() -> &'static (TempDir, Value) {
     static FOLDER: OnceLock<(TempDir, Value)> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();

@@ -10,6 +10,7 @@ mod errors;
 mod latents;
 mod likelihood;
 mod loss;
+mod metrics;
 mod pipeline;
 mod resume;
 mod shipped;

@@ -7,8 +7,10 @@ use super::{
 use crate::process::output;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use diff_core::save::io_error;
 use serde_json::Value;
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -24,10 +26,20 @@ pub(crate) enum Kind {
     Ddim,
     /// What the sequence-aware loss over two time steps costs; ours alone.
     Sequence,
+    /// The network of FID on one batch, against pytorch-fid's.
+    Inception,
+    /// Mean and covariance of its features of picture files, end to end, against pytorch-fid.
+    Fid,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 4] = [Self::Forward, Self::Step, Self::Ddim, Self::Sequence];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Forward, Self::Step, Self::Ddim, Self::Sequence, Self::Inception, Self::Fid];
+
+    /// Whether there is nothing to time without a peer, as both sides start from what it writes.
+    pub(super) fn needs_peer(self) -> bool {
+        matches!(self, Self::Inception | Self::Fid)
+    }
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -35,6 +47,8 @@ impl Kind {
             Self::Step => "step",
             Self::Ddim => "ddim",
             Self::Sequence => "sequence",
+            Self::Inception => "inception",
+            Self::Fid => "fid",
         }
     }
 
@@ -43,6 +57,7 @@ impl Kind {
             Self::Forward => &[1, 8, 64],
             Self::Step => &[8, 16],
             Self::Ddim | Self::Sequence => &[8],
+            Self::Inception | Self::Fid => &[32],
         }
     }
 }
@@ -90,12 +105,18 @@ impl Case {
                 ours(&format!("simple, batch {twice}"), train(bench, twice)?),
             ]);
         }
-        let input = self.file(bench, "input.safetensors");
+        let input = match self.kind {
+            Kind::Inception | Kind::Fid => self.pictures(bench)?,
+            _ => self.file(bench, "input.safetensors"),
+        };
         let (command, reference) = self.ours(bench, &input)?;
         let mut sides = vec![ours("ours", command)];
         if let Peers::Found { python, .. } = &bench.peers {
-            let timed =
-                |variant: &&Variant| self.kind != Kind::Ddim || Variant::FORMATS.contains(variant);
+            let timed = |variant: &&Variant| match self.kind {
+                Kind::Ddim | Kind::Inception => Variant::FORMATS.contains(variant),
+                Kind::Fid => **variant == Variant::Contiguous,
+                _ => true,
+            };
             sides.extend(bench.variants.iter().filter(timed).map(|variant| Side {
                 name: variant.name().into(),
                 command: self.peer(bench, python, *variant, &input, reference.as_deref()),
@@ -132,12 +153,35 @@ impl Case {
                 command.arg("--output").arg(&reference);
                 (command, Some(reference))
             }
+            Kind::Inception | Kind::Fid => {
+                let reference = self.file(bench, "output.npz");
+                let weights = input.join("weights.pth");
+                let mut command = bench.ours("diff-eval")?;
+                command.args(["time", "--wait", "--batch", &batch, "--weights"]).arg(&weights);
+                let sha256 = input.join("weights.sha256");
+                let sha256 = fs::read_to_string(&sha256).map_err(io_error(&sha256, "read"))?;
+                command.args(["--weights-sha256", sha256.trim()]);
+                command.arg("--output").arg(&reference);
+                if self.kind == Kind::Fid {
+                    command.arg("--pictures").arg(input.join("pictures"));
+                }
+                (command, Some(reference))
+            }
             Kind::Step | Kind::Sequence => {
                 let mut command = train(bench, self.batch)?;
                 command.arg("--save-input").arg(input);
                 (command, None)
             }
         })
+    }
+
+    /// A folder with weights of Inception and pictures, which the peer makes.
+    fn pictures(&self, bench: &Bench) -> Result<PathBuf> {
+        let folder = self.file(bench, "input");
+        if let Peers::Found { python, .. } = &bench.peers {
+            output(&mut bench.peer_pictures(python, &folder))?;
+        }
+        Ok(folder)
     }
 
     fn peer(
@@ -152,6 +196,7 @@ impl Case {
         if self.kind == Kind::Ddim {
             command.args(["--steps", STEPS]);
         }
+        command.args(["--batch", &self.batch.to_string()]);
         command
     }
 

@@ -96,6 +96,13 @@ impl Variant {
 }
 
 impl Bench {
+    /// The call that makes weights of Inception and pictures in `folder`.
+    pub(super) fn peer_pictures(&self, python: &Path, folder: &Path) -> Command {
+        let mut command = Command::new(python);
+        command.arg(script()).arg("pictures").arg("--output").arg(folder);
+        command
+    }
+
     /// The call that times `variant` on `input`; what ours made of it is in `reference`.
     pub(super) fn peer(
         &self,

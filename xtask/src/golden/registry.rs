@@ -55,6 +55,7 @@ impl Script {
 const MODELS: Place = Folder("crates/diff-models/tests/fixtures");
 const FRECHET: Place = File("crates/diff-eval/tests/fixtures/frechet.json");
 const GAP: Place = File("crates/diff-eval/tests/fixtures/gap.json");
+const EVAL: Place = Folder("crates/diff-eval/tests/fixtures");
 const LOSS: Place = Folder("tests/fixtures/loss");
 const SAMPLE: Place = Folder("crates/diff-sample/tests/fixtures");
 const TRAIN: Place = Folder("crates/diff-train/tests/fixtures");
@@ -72,6 +73,8 @@ const JUDGES: &[&str] = &[
     "torch_fidelity",
     "torchvision",
 ];
+const METRICS: &[&str] =
+    &["PIL", "numpy", "prdc", "pytorch_fid", "scipy", "torch", "torch_fidelity"];
 const PICTURES: &[&str] = &["PIL", "lmdb", "numpy", "safetensors", "torch", "torchvision"];
 
 const ADM: Repository = Repository {
@@ -123,6 +126,7 @@ pub(super) const SCRIPTS: &[Script] = &[
     script("heads", MODELS, &["heads_"], &[HEADS], TORCH),
     script("latents", SAMPLE, &["latents."], &[ADM], DIFFUSERS),
     script("loss", LOSS, &["expected.", "input.", "model/"], &[], DIFFUSERS_ALONE),
+    script("metrics", EVAL, &["metrics.json"], &[], METRICS),
     script("pictures", TRAIN, &["celeba-hq.", "decode.", "prepare."], &[], PICTURES),
     script("solvers", SAMPLE, &["solvers."], &[], DIFFUSERS),
     script("steps", SAMPLE, &["steps."], &[DDIM, CONDITIONAL], DIFFUSERS),
@@ -257,7 +261,7 @@ mod tests {
             let mut found = all_imports(script.name, &sources);
             found.retain(|module| !OTHERS.contains(module));
             // What pytorch-fid itself takes its roots with, and what decides its last digits.
-            found.extend((script.name == "frechet").then_some("scipy"));
+            found.extend(["frechet", "metrics"].contains(&script.name).then_some("scipy"));
             assert_eq!(
                 found,
                 BTreeSet::from_iter(script.modules.iter().copied()),

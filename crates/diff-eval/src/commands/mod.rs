@@ -2,15 +2,20 @@
 
 mod bench;
 mod bounds;
+mod compare;
 mod fd;
 mod floor;
 mod gap;
 mod illustrate;
+mod inception;
 mod likelihood;
+mod metrics;
 mod pixels;
 mod reconstruction;
 mod select;
 mod space;
+mod stats;
+mod time;
 
 use clap::{Parser, Subcommand};
 use diff_core::cli;
@@ -41,6 +46,22 @@ enum Command {
     Reconstruction(reconstruction::ReconstructionArgs),
     /// Draw why errors that agree from step to step matter, on data of which all is known.
     Illustrate(illustrate::IllustrateArgs),
+    /// Fréchet Inception distance of samples to a reference.
+    Fid(Box<metrics::FidArgs>),
+    /// Inception Score of samples.
+    Is(Box<metrics::IsArgs>),
+    /// Kernel Inception distance of samples to a reference.
+    Kid(Box<metrics::KidArgs>),
+    /// Precision, recall, density and coverage of samples.
+    Pr(Box<metrics::PrArgs>),
+    /// All published metrics, or some of them, in one pass over the pictures.
+    All(Box<metrics::AllArgs>),
+    /// Mean and covariance of features, in a file as pytorch-fid's.
+    Stats(Box<stats::StatsArgs>),
+    /// Mean squared error and PSNR of pictures against what they should be.
+    Compare(compare::CompareArgs),
+    /// Time a feature network, or all of a pass over pictures.
+    Time(Box<time::TimeArgs>),
     /// Judge samples in a classifier's features: Fréchet distance, classifier score, and how near
     /// they are to what was trained on.
     Fd(fd::FdArgs),
@@ -63,6 +84,14 @@ pub(crate) fn main() -> ExitCode {
         Command::Likelihood(args) => likelihood::run(&args),
         Command::Reconstruction(args) => reconstruction::run(&args),
         Command::Illustrate(args) => illustrate::run(&args),
+        Command::Fid(args) => metrics::fid(&args),
+        Command::Is(args) => metrics::is(&args),
+        Command::Kid(args) => metrics::kid(&args),
+        Command::Pr(args) => metrics::pr(&args),
+        Command::All(args) => metrics::all(&args),
+        Command::Stats(args) => stats::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Time(args) => time::run(&args),
         Command::Fd(args) => fd::run(&args),
         Command::Floor(args) => floor::run(&args),
         Command::Select(args) => select::run(&args),

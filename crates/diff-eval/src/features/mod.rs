@@ -140,6 +140,16 @@ pub trait Features: Sync {
     /// What tells it from others.
     fn id(&self) -> SpaceId;
 
+    /// True for the network and the weights that FID, IS and KID are named after.
+    fn is_inception(&self) -> bool {
+        false
+    }
+
+    /// True where it also gives features that know where in the picture something is.
+    fn knows_places(&self) -> bool {
+        false
+    }
+
     /// Features of a picture, F.
     fn width(&self) -> usize;
 

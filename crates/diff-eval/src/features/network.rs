@@ -68,11 +68,6 @@ impl NetworkFeatures {
         })
     }
 
-    /// True over the weights that published numbers rest on.
-    pub fn is_published(&self) -> bool {
-        self.sha256 == self.space.published.sha256
-    }
-
     /// The space.
     pub fn space(&self) -> &Space {
         &self.space
@@ -109,6 +104,14 @@ impl Features for NetworkFeatures {
             weights_sha256: self.sha256.clone(),
             width: self.width,
         }
+    }
+
+    fn is_inception(&self) -> bool {
+        self.space.network == "inception-fid" && self.sha256 == self.space.published.sha256
+    }
+
+    fn knows_places(&self) -> bool {
+        self.space.taps.2.is_some()
     }
 
     fn width(&self) -> usize {

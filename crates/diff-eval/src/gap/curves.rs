@@ -1,6 +1,6 @@
-use crate::Result;
+use crate::{Metric, Result};
 use diff_core::{
-    Schedule,
+    Error, Schedule,
     gap::{GapVariant, recursion},
 };
 
@@ -98,8 +98,21 @@ impl GapCurves {
     }
 }
 
-/// Sums over pictures, in the order of their numbers; row j belongs to t = 2 + j.
-pub(super) struct GapSums {
+/// Residuals and gaps of some pictures at one time, a row a picture.
+#[derive(Clone, Debug, Default)]
+pub struct GapStep {
+    /// t, in 2..=t0.
+    pub t: usize,
+    /// The residuals r_t; the step's own gap is d_t = c_t r_t.
+    pub residuals: Vec<f64>,
+    /// The gaps so far, dbar_t.
+    pub gaps: Vec<f64>,
+}
+
+/// Sums over pictures; row j belongs to t = 2 + j.
+#[derive(Clone, Debug)]
+pub struct GapSums<'a> {
+    schedule: &'a Schedule,
     width: usize,
     pictures: Vec<u64>,
     norms: Vec<f64>,
@@ -108,10 +121,12 @@ pub(super) struct GapSums {
     residuals: Vec<Vec<f64>>,
 }
 
-impl GapSums {
-    pub(super) fn new(start: usize, width: usize) -> Self {
+impl<'a> GapSums<'a> {
+    /// Nothing yet, of trajectories from `start` (at least 2) of pictures of `width` values.
+    pub fn new(schedule: &'a Schedule, start: usize, width: usize) -> Self {
         let rows = start - 1;
         GapSums {
+            schedule,
             width,
             pictures: vec![0; rows],
             norms: vec![0.0; rows],
@@ -120,10 +135,19 @@ impl GapSums {
             residuals: vec![vec![0.0; width]; rows],
         }
     }
+}
 
-    /// Takes in the residuals r_t and gaps dbar_t of some pictures, with d_t = `own` r_t.
-    pub(super) fn add(&mut self, t: usize, own: f64, residuals: &[f64], gaps: &[f64]) {
-        let row = t - 2;
+impl Metric for GapSums<'_> {
+    type Input = GapStep;
+    type Output = GapCurves;
+
+    fn add(&mut self, step: &GapStep) -> Result<()> {
+        let GapStep { t, residuals, gaps } = step;
+        let rows = self.pictures.len();
+        if !(2..rows + 2).contains(t) {
+            return Err(Error::argument("t", t, format!("2..={}", rows + 1)).into());
+        }
+        let (row, own) = (t - 2, self.schedule.gap_coefficient(*t));
         for (residual, gap) in residuals.chunks(self.width).zip(gaps.chunks(self.width)) {
             let square = square(gap);
             self.pictures[row] += 1;
@@ -132,11 +156,33 @@ impl GapSums {
             self.own_norms[row] += own * self::square(residual).sqrt();
             self.residuals[row].iter_mut().zip(residual).for_each(|(sum, r)| *sum += r);
         }
+        Ok(())
+    }
+
+    fn merge(&mut self, other: Self) -> Result<()> {
+        let ([ours, theirs], [width, other_width]) =
+            ([self.pictures.len(), other.pictures.len()], [self.width, other.width]);
+        if (ours, width) != (theirs, other_width) {
+            return Err(crate::Error::Mismatch(format!(
+                "gaps at {theirs} times of {other_width} values among gaps at {ours} of {width}"
+            )));
+        }
+        let add = |a: &mut [f64], b: &[f64]| a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+        self.pictures.iter_mut().zip(&other.pictures).for_each(|(a, b)| *a += b);
+        add(&mut self.norms, &other.norms);
+        add(&mut self.squares, &other.squares);
+        add(&mut self.own_norms, &other.own_norms);
+        self.residuals.iter_mut().zip(&other.residuals).for_each(|(a, b)| add(a, b));
+        Ok(())
     }
 
     /// The curves, once every picture went through every time. The gap is linear in the residuals:
     /// the mean gap is the recursion on mean residuals.
-    pub(super) fn finish(mut self, schedule: &Schedule) -> Result<GapCurves> {
+    fn finish(mut self) -> Result<GapCurves> {
+        if self.pictures.contains(&0) {
+            return Err(crate::Error::Mismatch("a time that no picture went through".into()));
+        }
+        let schedule = self.schedule;
         let counts: Vec<f64> = self.pictures.iter().map(|n| *n as f64).collect();
         for (row, n) in self.residuals.iter_mut().zip(&counts) {
             row.iter_mut().for_each(|sum| *sum /= n);
@@ -167,4 +213,41 @@ fn roots(rows: &[Vec<f64>]) -> Vec<f64> {
 
 fn square(row: &[f64]) -> f64 {
     row.iter().map(|v| v * v).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use diff_core::ScheduleSpec;
+
+    #[test]
+    fn parts_merge_to_one_pass_and_what_does_not_belong_is_refused() {
+        let schedule =
+            Schedule::new(&ScheduleSpec { timesteps: 8, ..ScheduleSpec::default() }).unwrap();
+        let step = |t: usize, first: usize, count: usize| {
+            let value = |i: usize| ((t * 31 + (first * 3 + i) * 7) as f64).sin();
+            let rows = |shift: f64| (0..3 * count).map(|i| value(i) + shift).collect();
+            GapStep { t, residuals: rows(0.1), gaps: rows(-0.2) }
+        };
+        let sums = |parts: &[(usize, usize)]| {
+            let mut sums = GapSums::new(&schedule, 4, 3);
+            for (first, count) in parts {
+                (2..=4).for_each(|t| sums.add(&step(t, *first, *count)).unwrap());
+            }
+            sums
+        };
+        let whole = sums(&[(0, 7)]).finish().unwrap();
+        let mut merged = sums(&[(5, 2)]);
+        merged.merge(sums(&[(0, 4), (4, 1)])).unwrap();
+        let merged = merged.finish().unwrap();
+        for scalar in Scalar::ALL {
+            for (a, b) in whole.curve(scalar).iter().zip(merged.curve(scalar)) {
+                assert!((a - b).abs() < 1e-12, "{scalar:?}: {a} {b}");
+            }
+        }
+        let mut sums = GapSums::new(&schedule, 4, 3);
+        assert!(sums.add(&step(5, 0, 1)).unwrap_err().to_string().contains("2..=4"));
+        assert!(sums.merge(GapSums::new(&schedule, 4, 2)).is_err());
+        assert!(sums.finish().unwrap_err().to_string().contains("no picture"));
+    }
 }

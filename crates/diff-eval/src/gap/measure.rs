@@ -1,10 +1,10 @@
 use super::{
     CleanPictures, GapCurves, Subject,
-    curves::GapSums,
+    curves::{GapStep, GapSums},
     descent::Descent,
     noise::{Addressed, Noise},
 };
-use crate::Result;
+use crate::{Metric, Result};
 use diff_core::{Error, Schedule};
 use std::ops::Range;
 
@@ -84,13 +84,13 @@ pub(super) fn walk_all(
     progress: &mut dyn FnMut(f64),
 ) -> Result<GapCurves> {
     request.check(subject.schedule.timesteps())?;
-    let mut sums = GapSums::new(request.start, pictures.width());
+    let mut sums = GapSums::new(subject.schedule, request.start, pictures.width());
     for numbers in batches(request.num, request.batch) {
         let (first, rows) = (numbers.start as f64, (numbers.end - numbers.start) as f64);
         let walk = Walk { subject, pictures, request, noise };
         walk.down(numbers, &mut sums, &mut |share| progress(first + share * rows))?;
     }
-    sums.finish(subject.schedule)
+    sums.finish()
 }
 
 /// The numbers 0..num in ranges of at most `batch`.
@@ -143,7 +143,9 @@ impl Walk<'_> {
             for (gap, residual) in gaps.iter_mut().zip(&residuals) {
                 *gap = own * residual + carry * *gap;
             }
-            sums.add(t, own, &residuals, &gaps);
+            let step = GapStep { t, residuals, gaps };
+            sums.add(&step)?;
+            gaps = step.gaps;
             // Nothing is measured below 2.
             if t > 2 {
                 self.step(t, numbers.clone(), &mut x, &eps);

@@ -18,7 +18,7 @@ mod tests;
 
 pub use bench::{Bench, Model};
 pub use bounds::{BoundsReport, BoundsRequest, WindowBounds, bounds};
-pub use curves::{GapCurves, Scalar};
+pub use curves::{GapCurves, GapStep, GapSums, Scalar};
 pub use diff_sample::CleanPictures;
 pub use illustrate::{Illustration, illustrate};
 pub use measure::{GapRequest, measure};

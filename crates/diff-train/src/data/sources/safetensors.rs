@@ -13,7 +13,7 @@ use crate::{
     Result,
     data::{Item, Pixels, Raw, Source},
 };
-use ::safetensors::{Dtype, SafeTensors};
+use ::safetensors::{Dtype, tensor::Metadata};
 use diff_models::pictures::byte;
 use std::{
     io::{BufReader, Read, Seek, SeekFrom},
@@ -46,7 +46,7 @@ pub(super) fn open(path: &Path, request: &Request) -> Opened {
     request.undivided()?;
     let (header, start) = header(path)?;
     let whole = files::size(path)?;
-    let (_, metadata) = SafeTensors::read_metadata(&header)
+    let metadata: Metadata = serde_json::from_slice(&header)
         .map_err(|e| fault(path, format!("damaged or truncated safetensors header: {e}")))?;
     let tensors = metadata.tensors();
     let Some((name, about)) = NAMES.iter().find_map(|name| tensors.get_key_value(*name)) else {
@@ -84,18 +84,17 @@ pub(super) fn open(path: &Path, request: &Request) -> Opened {
     }))
 }
 
-/// The header with its length in front, and where values begin.
+/// The header, and where values begin.
 fn header(path: &Path) -> Result<(Vec<u8>, u64)> {
     let mut file = files::open(path)?;
     let cut = |e| read_fault(path, "safetensors header", &e);
-    let mut header = exactly(&mut file, 8).map_err(cut)?;
-    let length = header.iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte));
+    let length = exactly(&mut file, 8).map_err(cut)?;
+    let length = length.iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte));
     if length > MAX_HEADER {
         let message = format!("no safetensors file: a header of {length} bytes");
         return Err(fault(path, format!("{message}, expected at most {MAX_HEADER}")));
     }
-    header.extend(exactly(&mut file, length as usize).map_err(cut)?);
-    Ok((header, 8 + length))
+    Ok((exactly(&mut file, length as usize).map_err(cut)?, 8 + length))
 }
 
 impl Tensor {
