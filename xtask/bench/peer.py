@@ -7,10 +7,12 @@
     python xtask/bench/peer.py pictures  --output DIR
     python xtask/bench/peer.py inception --input DIR --reference FILE --batch 32
     python xtask/bench/peer.py fid       --input DIR --reference FILE --batch 32
+    python xtask/bench/peer.py moments   --output DIR --batch 2048
+    python xtask/bench/peer.py frechet   --input DIR --reference FILE
 
-Needs torch, diffusers, safetensors and numpy (written with torch 2.15, diffusers 0.42.1); the last three
+Needs torch, diffusers, safetensors and numpy (written with torch 2.15, diffusers 0.42.1); the last five
 pytorch-fid (0.3.0) and Pillow. `pictures` writes weights of FID's Inception, as torch starts them, and
-64 pictures. The others but `versions` speak the
+64 pictures; `moments` those of two sets of rows. The others but `versions` speak the
 protocol of diff_core::timing: one JSON line when ready, then the work once and one JSON line for
 every line of stdin, until it ends. The first answer tells how far its result is from the reference.
 """
@@ -26,7 +28,7 @@ import time
 
 def arguments():
     parser = argparse.ArgumentParser()
-    modes = ["versions", "forward", "step", "ddim", "pictures", "inception", "fid"]
+    modes = ["versions", "forward", "step", "ddim", "pictures", "inception", "fid", "moments", "frechet"]
     parser.add_argument("mode", choices=modes)
     parser.add_argument("--model", type=pathlib.Path)
     parser.add_argument("--input", type=pathlib.Path)
@@ -248,16 +250,48 @@ def fid():
     return {}, work, compare
 
 
+def moments():
+    """Mean and covariance of two sets of rows with as many features: more rows than those, mixed and cut at 0."""
+    ARGS.output.mkdir(parents=True)
+    rng = numpy.random.default_rng(0)
+    d = ARGS.batch
+    for name, shift in [("a", 0.0), ("b", 0.3)]:
+        mixing = rng.normal(size=(d, d)) / d**0.5 * numpy.geomspace(1, 0.01, d)
+        rows = numpy.maximum(rng.normal(size=(2 * d, d)) @ mixing + shift, 0)
+        numpy.savez(ARGS.output / f"{name}.npz", mu=rows.mean(0), sigma=numpy.cov(rows, rowvar=False))
+
+
+def frechet():
+    """pytorch-fid's distance of two Gaussians, by scipy's root of a matrix."""
+    import warnings
+
+    from pytorch_fid.fid_score import calculate_frechet_distance
+
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    sides = [numpy.load(ARGS.input / f"{name}.npz") for name in "ab"]
+    arrays = [side[key] for side in sides for key in ("mu", "sigma")]
+
+    def work():
+        return calculate_frechet_distance(*arrays)
+
+    def compare(found):
+        return {"relative_error": distance(torch.tensor([float(found)]), reference("distance"))}
+
+    return {}, work, compare
+
+
 def main():
     if ARGS.mode == "versions":
         say(python=sys.version.split()[0], torch=torch.__version__, diffusers=diffusers.__version__)
         return
     torch.set_num_threads(ARGS.threads)
     torch.manual_seed(0)
-    if ARGS.mode == "pictures":
-        pictures()
+    if ARGS.mode in ("pictures", "moments"):
+        {"pictures": pictures, "moments": moments}[ARGS.mode]()
         return
-    modes = {"forward": forward, "step": step, "ddim": ddim, "inception": inception, "fid": fid}
+    modes = {
+        "forward": forward, "step": step, "ddim": ddim, "inception": inception, "fid": fid, "frechet": frechet,
+    }
     facts, work, compare = modes[ARGS.mode]()
     say(ready=True, **facts)
     compared = False

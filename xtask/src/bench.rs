@@ -125,7 +125,10 @@ fn cases(args: &Args) -> Result<Vec<Case>> {
     let kinds = if args.only.is_empty() { Kind::ALL.to_vec() } else { args.only.clone() };
     let one = args.batch.map(|batch| at_least_one("batch", batch)).transpose()?;
     let one = one.or(args.quick.then_some(8));
-    let batches = |kind: Kind| one.map_or(kind.batches().to_vec(), |batch| vec![batch]);
+    let batches = |kind: Kind| {
+        let given = one.filter(|_| kind != Kind::Frechet);
+        given.map_or(kind.batches().to_vec(), |batch| vec![batch])
+    };
     let cases = |kind: Kind| batches(kind).into_iter().map(move |batch| Case { kind, batch });
     Ok(kinds.into_iter().flat_map(cases).collect())
 }

@@ -1,7 +1,12 @@
 //! The Fréchet distance of two Gaussians.
 
 use crate::{Error, Gaussian, Result};
-use faer::{Mat, Side};
+use faer::{
+    Accum, Mat, MatRef, Par,
+    diag::Diag,
+    dyn_stack::{MemBuffer, MemStack},
+    linalg::{cholesky::llt::factor as llt, evd, matmul::matmul, svd},
+};
 
 /// A Fréchet distance and what it consists of, in squared units of the features.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,8 +47,8 @@ impl FrechetReference {
     /// The last trace is the sum of the singular values of R1' R2 with S = R R'. Those are the
     /// square roots of the eigenvalues of S1^{1/2} S2 S1^{1/2}; taken from the roots and not from
     /// the product, they keep the directions in which features hardly vary, whose squares drown in
-    /// the rounding of the greatest. Everything runs in one thread, so that the result does not
-    /// depend on how many there are.
+    /// the rounding of the greatest. The work is cut in two however many threads there are, so that the
+    /// result does not depend on them.
     ///
     /// # Errors
     /// When the widths differ, or `gaussian` holds a number that is not finite.
@@ -54,8 +59,10 @@ impl FrechetReference {
             return Err(Error::Mismatch(message));
         }
         let root = root(gaussian, "set to compare")?;
-        let cross = (root.transpose() * &self.root).singular_values();
-        let cross: f64 = cross.map_err(|e| failed("singular values", &e))?.iter().sum();
+        let d = self.root.nrows();
+        let mut product = Mat::zeros(d, d);
+        matmul(&mut product, Accum::Replace, root.transpose(), &self.root, 1.0, parts());
+        let cross: f64 = singular_values(product.as_ref())?.iter().sum();
         let squares = gaussian.mean.iter().zip(&self.mean).map(|(a, b)| (a - b) * (a - b));
         let trace_term = trace(gaussian) + self.trace - 2.0 * cross;
         Ok(Frechet { mean_term: squares.sum(), trace_term })
@@ -74,8 +81,14 @@ fn trace(gaussian: &Gaussian) -> f64 {
     gaussian.covariance.iter().step_by(gaussian.mean.len() + 1).sum()
 }
 
-/// R with R R' = S: eigenvectors times the roots of their eigenvalues. An eigenvalue that is
-/// negative, or no greater than the rounding of the greatest, counts as 0.
+/// How work is cut.
+fn parts() -> Par {
+    Par::rayon(2)
+}
+
+/// R with R R' = S: Cholesky's factor of a matrix of full rank, and eigenvectors times the roots of their
+/// eigenvalues of any other. An eigenvalue that is negative, or no greater than the rounding of the
+/// greatest, counts as 0.
 fn root(gaussian: &Gaussian, set: &str) -> Result<Mat<f64>> {
     let d = gaussian.mean.len();
     let finite = |name: &str, values: &[f64]| match values.iter().position(|v| !v.is_finite()) {
@@ -95,13 +108,62 @@ fn root(gaussian: &Gaussian, set: &str) -> Result<Mat<f64>> {
         return Err(Error::Mismatch(format!("{found} covariances of {d} features in the {set}")));
     }
     let covariance = Mat::from_fn(d, d, |i, j| gaussian.covariance[i * d + j]);
-    let eigen = covariance.self_adjoint_eigen(Side::Lower);
-    let eigen = eigen.map_err(|e| failed("eigenvalues", &e))?;
-    let values: Vec<f64> = eigen.S().column_vector().iter().copied().collect();
+    match factor(covariance.as_ref()) {
+        Some(factor) => Ok(factor),
+        None => eigen_root(covariance.as_ref()),
+    }
+}
+
+/// Cholesky's factor; none of a matrix that is not of full rank, or so nearly not that rounding decides.
+fn factor(covariance: MatRef<f64>) -> Option<Mat<f64>> {
+    let d = covariance.nrows();
+    let mut factor = covariance.to_owned();
+    let mut memory =
+        MemBuffer::new(llt::cholesky_in_place_scratch::<f64>(d, parts(), Default::default()));
+    let stack = MemStack::new(&mut memory);
+    let no_help = Default::default();
+    llt::cholesky_in_place(factor.as_mut(), no_help, parts(), stack, Default::default()).ok()?;
+    let most = (0..d).map(|i| covariance[(i, i)]).fold(0.0, f64::max);
+    let pivots = (0..d).map(|i| factor[(i, i)] * factor[(i, i)]);
+    let sure = pivots.fold(f64::INFINITY, f64::min) > d as f64 * f64::EPSILON * most;
+    sure.then(|| Mat::from_fn(d, d, |i, j| if i >= j { factor[(i, j)] } else { 0.0 }))
+}
+
+fn eigen_root(covariance: MatRef<f64>) -> Result<Mat<f64>> {
+    let d = covariance.nrows();
+    let (mut vectors, mut values) = (Mat::zeros(d, d), Diag::zeros(d));
+    let wanted = evd::ComputeEigenvectors::Yes;
+    let mut memory = MemBuffer::new(evd::self_adjoint_evd_scratch::<f64>(
+        d,
+        wanted,
+        parts(),
+        Default::default(),
+    ));
+    evd::self_adjoint_evd(
+        covariance,
+        values.as_mut(),
+        Some(vectors.as_mut()),
+        parts(),
+        MemStack::new(&mut memory),
+        Default::default(),
+    )
+    .map_err(|e| failed("eigenvalues", &e))?;
+    let values: Vec<f64> = values.column_vector().iter().copied().collect();
     let least = d as f64 * f64::EPSILON * values.iter().copied().fold(0.0, f64::max);
     let scale: Vec<f64> = values.iter().map(|v| if *v > least { v.sqrt() } else { 0.0 }).collect();
-    let vectors = eigen.U();
     Ok(Mat::from_fn(d, d, |i, j| vectors[(i, j)] * scale[j]))
+}
+
+fn singular_values(matrix: MatRef<f64>) -> Result<Vec<f64>> {
+    let d = matrix.nrows();
+    let mut values = Diag::zeros(d);
+    let none = svd::ComputeSvdVectors::No;
+    let scratch = svd::svd_scratch::<f64>(d, d, none, none, parts(), Default::default());
+    let mut memory = MemBuffer::new(scratch);
+    let stack = MemStack::new(&mut memory);
+    svd::svd(matrix, values.as_mut(), None, None, parts(), stack, Default::default())
+        .map_err(|e| failed("singular values", &e))?;
+    Ok(values.column_vector().iter().copied().collect())
 }
 
 fn failed(what: &str, error: &dyn std::fmt::Debug) -> Error {

@@ -119,7 +119,10 @@ fn a_set_is_at_no_distance_from_itself_and_a_collapsed_one_recalls_little() {
     let data = diff_train::data::open(&diff_train::data::DataConfig::default()).unwrap();
     let picture = data.picture(5);
     let changed = |i: usize| {
-        picture.iter().enumerate().map(move |(p, v)| v ^ u8::from((p * 7 + i * 13) % 11 == 0))
+        picture
+            .iter()
+            .enumerate()
+            .map(move |(p, v)| v ^ u8::from((p * 7 + i * 13).is_multiple_of(11)))
     };
     let bytes: Vec<u8> = (0..300).flat_map(changed).collect();
     let images = Tensor::from_vec(bytes, (300, 8, 8, 1), &Device::Cpu).unwrap();

@@ -30,15 +30,24 @@ pub(crate) enum Kind {
     Inception,
     /// Mean and covariance of its features of picture files, end to end, against pytorch-fid.
     Fid,
+    /// The Fréchet distance of two Gaussians of as many features, against pytorch-fid's.
+    Frechet,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Forward, Self::Step, Self::Ddim, Self::Sequence, Self::Inception, Self::Fid];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Forward,
+        Self::Step,
+        Self::Ddim,
+        Self::Sequence,
+        Self::Inception,
+        Self::Fid,
+        Self::Frechet,
+    ];
 
     /// Whether there is nothing to time without a peer, as both sides start from what it writes.
     pub(super) fn needs_peer(self) -> bool {
-        matches!(self, Self::Inception | Self::Fid)
+        matches!(self, Self::Inception | Self::Fid | Self::Frechet)
     }
 
     pub(super) fn name(self) -> &'static str {
@@ -49,6 +58,7 @@ impl Kind {
             Self::Sequence => "sequence",
             Self::Inception => "inception",
             Self::Fid => "fid",
+            Self::Frechet => "frechet",
         }
     }
 
@@ -58,11 +68,12 @@ impl Kind {
             Self::Step => &[8, 16],
             Self::Ddim | Self::Sequence => &[8],
             Self::Inception | Self::Fid => &[32],
+            Self::Frechet => &[2048],
         }
     }
 }
 
-/// A kind of work on so many pictures.
+/// A kind of work on so many pictures, or, of the Fréchet distance, features.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Case {
     pub(super) kind: Kind,
@@ -82,7 +93,8 @@ const STEPS: &str = "10";
 
 impl Case {
     pub(super) fn name(&self) -> String {
-        format!("{}, batch {}", self.kind.name(), self.batch)
+        let of = if self.kind == Kind::Frechet { "features" } else { "batch" };
+        format!("{}, {of} {}", self.kind.name(), self.batch)
     }
 
     /// A file of this case.
@@ -106,7 +118,8 @@ impl Case {
             ]);
         }
         let input = match self.kind {
-            Kind::Inception | Kind::Fid => self.pictures(bench)?,
+            Kind::Inception | Kind::Fid => self.given(bench, "pictures")?,
+            Kind::Frechet => self.given(bench, "moments")?,
             _ => self.file(bench, "input.safetensors"),
         };
         let (command, reference) = self.ours(bench, &input)?;
@@ -114,7 +127,7 @@ impl Case {
         if let Peers::Found { python, .. } = &bench.peers {
             let timed = |variant: &&Variant| match self.kind {
                 Kind::Ddim | Kind::Inception => Variant::FORMATS.contains(variant),
-                Kind::Fid => **variant == Variant::Contiguous,
+                Kind::Fid | Kind::Frechet => **variant == Variant::Contiguous,
                 _ => true,
             };
             sides.extend(bench.variants.iter().filter(timed).map(|variant| Side {
@@ -167,6 +180,14 @@ impl Case {
                 }
                 (command, Some(reference))
             }
+            Kind::Frechet => {
+                let reference = self.file(bench, "output.npz");
+                let mut command = bench.ours("diff-eval")?;
+                command.args(["time", "--wait", "--statistics"]);
+                command.args(["a.npz", "b.npz"].map(|name| input.join(name)));
+                command.arg("--output").arg(&reference);
+                (command, Some(reference))
+            }
             Kind::Step | Kind::Sequence => {
                 let mut command = train(bench, self.batch)?;
                 command.arg("--save-input").arg(input);
@@ -175,11 +196,12 @@ impl Case {
         })
     }
 
-    /// A folder with weights of Inception and pictures, which the peer makes.
-    fn pictures(&self, bench: &Bench) -> Result<PathBuf> {
+    /// A folder with what both sides start from, which the peer makes.
+    fn given(&self, bench: &Bench, what: &str) -> Result<PathBuf> {
         let folder = self.file(bench, "input");
         if let Peers::Found { python, .. } = &bench.peers {
-            output(&mut bench.peer_pictures(python, &folder))?;
+            let mut command = bench.peer_input(python, what, &folder);
+            output(command.args(["--batch", &self.batch.to_string()]))?;
         }
         Ok(folder)
     }

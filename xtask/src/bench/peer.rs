@@ -96,10 +96,10 @@ impl Variant {
 }
 
 impl Bench {
-    /// The call that makes weights of Inception and pictures in `folder`.
-    pub(super) fn peer_pictures(&self, python: &Path, folder: &Path) -> Command {
+    /// The call that makes what both sides start from in `folder`.
+    pub(super) fn peer_input(&self, python: &Path, what: &str, folder: &Path) -> Command {
         let mut command = Command::new(python);
-        command.arg(script()).arg("pictures").arg("--output").arg(folder);
+        command.arg(script()).arg(what).arg("--output").arg(folder);
         command
     }
 

@@ -2,8 +2,8 @@ use super::{inception::InceptionArgs, metrics::DISTANCES};
 use clap::Args;
 use diff_core::timing::{Facts, Timing};
 use diff_eval::{
-    Features, Metric, Moments, Observed, PictureSource, Result, Rows, Seen, observe,
-    pictures::Pictures,
+    Features, Gaussian, Metric, Moments, Observed, PictureSource, Result, Rows, Seen, Statistics,
+    frechet, observe, pictures::Pictures,
 };
 use diff_sample::sinks::write_npz;
 use serde_json::json;
@@ -15,9 +15,12 @@ pub(crate) struct TimeArgs {
     /// and covariance. Without it the network is timed alone, on one batch.
     #[arg(long, value_name = "SOURCE")]
     pictures: Option<String>,
+    /// Two files of statistics: times the Fréchet distance of one to the other, and no network.
+    #[arg(long, num_args = 2, value_name = "FILE", conflicts_with_all = ["pictures", "weights", "classifier"])]
+    statistics: Vec<PathBuf>,
     #[command(flatten)]
     space: InceptionArgs,
-    /// The .npz that receives the last features, `features` f8 [N, F].
+    /// The .npz that receives the last features, `features` f8 [N, F], or the `distance` f8 [1].
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -26,11 +29,28 @@ pub(crate) struct TimeArgs {
 
 pub(crate) fn run(args: &TimeArgs) -> anyhow::Result<()> {
     args.timing.check()?;
+    if let [one, other] = &args.statistics[..] {
+        return distance(
+            args,
+            &Statistics::read(one)?.gaussian,
+            &Statistics::read(other)?.gaussian,
+        );
+    }
     let features = args.space.open(DISTANCES)?;
     match &args.pictures {
         Some(source) => pass(args, &*features, source),
         None => network(args, &*features),
     }
+}
+
+fn distance(args: &TimeArgs, one: &Gaussian, other: &Gaussian) -> anyhow::Result<()> {
+    let tell = |value: f64| {
+        if let Some(path) = &args.output {
+            write_npz(path, &[("distance", "<f8", &[1], &value.to_le_bytes())])?;
+        }
+        Ok(Facts::from_iter([("distance".into(), json!(value))]))
+    };
+    args.timing.run(|| Ok(frechet(one, other)?), tell)
 }
 
 fn network(args: &TimeArgs, features: &dyn Features) -> anyhow::Result<()> {
