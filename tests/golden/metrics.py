@@ -2,7 +2,7 @@
 
     python tests/golden/metrics.py crates/diff-eval/tests/fixtures
 
-Needs numpy, scipy, Pillow, torch, pytorch-fid, torch-fidelity and prdc (0.2). Writes `metrics.json`:
+Needs numpy, scipy, Pillow, torch, torchvision, pytorch-fid, torch-fidelity and prdc (0.2). Writes `metrics.json`:
 
 - `pictures`: two sets of 32 files each, through FID's Inception with weights by the rule `rectified` of
   fill.py (nothing is downloaded), in the calls a user makes;
@@ -26,8 +26,10 @@ import pytorch_fid.fid_score
 import pytorch_fid.inception
 import torch
 import torch_fidelity
+import torchvision
 from PIL import Image
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+from torch_fidelity.feature_extractor_vgg16 import FeatureExtractorVGG16
 from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
@@ -92,6 +94,24 @@ def features(path, folder):
     return extractor(torch.from_numpy(x))[0].numpy()
 
 
+def vgg16(scratch, folder):
+    """Rows of the first two files, by torch-fidelity's VGG16 with a classifier of 32 numbers instead of 4096."""
+    def narrow(**_):
+        network = original()
+        network.classifier[0] = torch.nn.Linear(25088, 32)
+        network.classifier[3] = torch.nn.Linear(32, 32)
+        network.classifier[6] = torch.nn.Linear(32, 1000)
+        return network
+
+    original = torchvision.models.vgg16
+    path = scratch / "vgg16.pth"
+    torch.save(rectified(narrow().state_dict()), path)
+    with mock.patch.object(torchvision.models, "vgg16", narrow):
+        extractor = FeatureExtractorVGG16("vgg16", ["fc2_relu"], feature_extractor_weights_path=str(path))
+    x = np.stack([np.asarray(Image.open(folder / f"{i:02}.png")) for i in range(2)]).transpose(0, 3, 1, 2)
+    return extractor(torch.from_numpy(x))[0].flatten().tolist()
+
+
 def pictures(scratch):
     folders = []
     for kind in range(2):
@@ -123,6 +143,7 @@ def pictures(scratch):
             **KID, **common),
         "of_halves": neighbours(*(features(weights, half) for half in halves)),
     }
+    found["vgg16"] = vgg16(scratch, folders[1])
     assert found["fid"] > 100 * found["fid_of_halves"], found
     return found
 

@@ -16,6 +16,8 @@ pub struct Needs {
     pub score: bool,
     /// Every row of features.
     pub rows: bool,
+    /// Every row of features that know of places.
+    pub spatial_rows: bool,
     /// Every row of logits.
     pub logits: bool,
 }
@@ -28,13 +30,14 @@ impl Needs {
             spatial: self.spatial || other.spatial,
             score: self.score || other.score,
             rows: self.rows || other.rows,
+            spatial_rows: self.spatial_rows || other.spatial_rows,
             logits: self.logits || other.logits,
         }
     }
 
     /// True where moments are enough.
     pub fn only_moments(self) -> bool {
-        !(self.score || self.rows || self.logits)
+        !(self.score || self.rows || self.spatial_rows || self.logits)
     }
 }
 
@@ -48,6 +51,7 @@ pub struct Tally {
     spatial: Moments,
     score: Option<SplitScore>,
     rows: KeptRows,
+    spatial_rows: KeptRows,
     logits: KeptRows,
 }
 
@@ -64,6 +68,8 @@ pub struct Tallied {
     pub score: Option<SplitScores>,
     /// Features, in the order of the source.
     pub rows: Option<KeptRows>,
+    /// Features that know of places, in the order of the source.
+    pub spatial_rows: Option<KeptRows>,
     /// Logits, in the order of the source.
     pub logits: Option<KeptRows>,
 }
@@ -81,6 +87,7 @@ impl Tally {
             spatial: Moments::default(),
             score: needs.score.then(|| SplitScore::new(places as usize, order)).transpose()?,
             rows: KeptRows::default(),
+            spatial_rows: KeptRows::default(),
             logits: KeptRows::default(),
         })
     }
@@ -95,9 +102,15 @@ impl Metric for Tally {
         if self.needs.pooled {
             self.pooled.add(&seen.features)?;
         }
-        if self.needs.spatial {
+        if self.needs.spatial || self.needs.spatial_rows {
             let nothing = || Error::Mismatch("this feature space knows nothing of places".into());
-            self.spatial.add(seen.spatial.as_ref().ok_or_else(nothing)?)?;
+            let rows = seen.spatial.as_ref().ok_or_else(nothing)?;
+            if self.needs.spatial {
+                self.spatial.add(rows)?;
+            }
+            if self.needs.spatial_rows {
+                self.spatial_rows.add_at(places, rows)?;
+            }
         }
         if let Some(score) = &mut self.score {
             score.add_at(places, &seen.logits)?;
@@ -118,17 +131,19 @@ impl Metric for Tally {
             ours.merge(theirs)?;
         }
         self.rows.merge(other.rows)?;
+        self.spatial_rows.merge(other.spatial_rows)?;
         self.logits.merge(other.logits)
     }
 
     fn finish(self) -> Result<Tallied> {
-        let Needs { pooled, spatial, rows, logits, .. } = self.needs;
+        let Needs { pooled, spatial, rows, spatial_rows, logits, .. } = self.needs;
         Ok(Tallied {
             places: self.places,
             pooled: pooled.then(|| self.pooled.finish()).transpose()?,
             spatial: spatial.then(|| self.spatial.finish()).transpose()?,
             score: self.score.map(SplitScore::finish).transpose()?,
             rows: rows.then(|| self.rows.sorted()),
+            spatial_rows: spatial_rows.then(|| self.spatial_rows.sorted()),
             logits: logits.then(|| self.logits.sorted()),
         })
     }

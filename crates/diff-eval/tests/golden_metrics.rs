@@ -6,15 +6,19 @@
 #[path = "../../diff-models/tests/common/fill.rs"]
 mod fill;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use diff_eval::{
-    FrechetReference, Gaussian, KeptRows, KidSettings, Neighbours, NetworkFeatures, Rows,
-    SplitOrder, SplitScore, kid, manifold,
+    Features, FrechetReference, Gaussian, KeptRows, KidSettings, Neighbours, NetworkFeatures, Rows,
+    SplitOrder, SplitScore, frechet, kid, manifold,
     measures::{Measure, MeasureSettings, Measurement, Side, measure, take},
+    pictures::Pictures,
     space,
 };
 use diff_models::{
-    checkpoint::write_tensors, digest::sha256, nets::features::Inception, params::ParamBuilder,
+    checkpoint::write_tensors,
+    digest::sha256,
+    nets::features::{Inception, Vgg16},
+    params::ParamBuilder,
 };
 use fill::rectified;
 use serde_json::Value;
@@ -238,6 +242,50 @@ fn files_are_measured_as_torch_fidelity_measures_them() {
     for name in ["precision", "recall"] {
         assert_eq!((found[name].value, number(&at(name))), (0.0, 0.0));
     }
+}
+
+#[test]
+fn vgg16_sees_files_as_torch_fidelity_shows_them() {
+    let mut builder = ParamBuilder::shapes_only();
+    Vgg16::with_hidden(&mut builder, 32).unwrap();
+    let weights = rectified(builder.shapes());
+    let mut builder =
+        ParamBuilder::weights(weights, "rectified", DType::F32, &Device::Cpu).frozen();
+    let network = Box::new(Vgg16::with_hidden(&mut builder, 32).unwrap());
+    builder.finish().unwrap();
+    let space = space("vgg16").unwrap();
+    let features = NetworkFeatures::over(space, network, "none".into(), (2, &Device::Cpu));
+    let bytes = [picture(1, 0), picture(1, 1)].concat();
+    let seen = features.rows(&Pictures { shape: SHAPE, bytes }).unwrap();
+    let ours: Vec<f64> = seen.features.iter().flatten().copied().collect();
+    let theirs = golden().pointer("/pictures/vgg16").unwrap().as_array().unwrap();
+    let theirs: Vec<f64> = theirs.iter().map(|value| value.as_f64().unwrap()).collect();
+    assert_eq!((ours.len(), theirs.len(), features.width()), (64, 64, 32));
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+    let apart = norm(&mut ours.iter().zip(&theirs).map(|(a, b)| a - b));
+    let error = apart / norm(&mut theirs.iter().copied());
+    assert!(error < 1e-4 && theirs.iter().any(|value| *value > 0.0), "{error}");
+}
+
+#[test]
+fn neither_batches_nor_order_change_a_distance_and_a_set_is_at_none_of_itself() {
+    let (dir, sha256) = files();
+    let path = dir.path().join("weights.safetensors").display().to_string();
+    let rows = |batch: usize, numbers: &[usize]| {
+        let how = (batch, &Device::Cpu);
+        let space = space("pytorch-fid").unwrap();
+        let features = NetworkFeatures::open(space, &path, Some(sha256), how).unwrap();
+        let bytes = numbers.iter().flat_map(|i| picture(0, *i)).collect();
+        features.rows(&Pictures { shape: SHAPE, bytes }).unwrap().features
+    };
+    let forth: Vec<usize> = (0..6).collect();
+    let back: Vec<usize> = (0..6).rev().collect();
+    let one = Gaussian::of(&rows(6, &forth)).unwrap();
+    let other = Gaussian::of(&rows(4, &back)).unwrap();
+    let far = Gaussian::of(&rows(5, &[28, 29, 30, 31, 15])).unwrap();
+    assert!(frechet(&one, &one).unwrap().abs() < 1e-6);
+    let (a, b) = (frechet(&one, &far).unwrap(), frechet(&other, &far).unwrap());
+    assert!(a > 1e-3 && (a - b).abs() < 1e-9 * a, "{a} {b}");
 }
 
 #[test]

@@ -93,8 +93,7 @@ const STEPS: &str = "10";
 
 impl Case {
     pub(super) fn name(&self) -> String {
-        let of = if self.kind == Kind::Frechet { "features" } else { "batch" };
-        format!("{}, {of} {}", self.kind.name(), self.batch)
+        name(self.kind.name(), self.batch)
     }
 
     /// A file of this case.
@@ -236,6 +235,12 @@ impl Case {
         let squares = norms.values().filter_map(Value::as_f64).map(|norm| norm * norm);
         Ok(Some((loss, squares.sum::<f64>().sqrt())))
     }
+}
+
+/// What a case is called.
+pub(super) fn name(kind: &str, batch: usize) -> String {
+    let of = if kind == Kind::Frechet.name() { "features" } else { "batch" };
+    format!("{kind}, {of} {batch}")
 }
 
 /// Our training steps, with the recipe's defaults, on digits blown up to the network's size.

@@ -93,6 +93,13 @@ impl Measured {
     }
 }
 
+impl Measured {
+    /// What it is called.
+    pub(super) fn name(&self) -> String {
+        super::case::name(self.kind, self.batch)
+    }
+}
+
 impl Report {
     /// Comparisons of f32 results that came out too far apart.
     pub(super) fn mismatches(&self) -> Vec<String> {
@@ -102,10 +109,7 @@ impl Report {
                 // What is no number is no match.
                 let wrong = side.errors.iter().filter(|(_, e)| !(0.0..=TOLERANCE).contains(*e));
                 found.extend(wrong.map(|(what, error)| {
-                    format!(
-                        "{}, batch {}, {}: {what} {error:.1e}",
-                        case.kind, case.batch, side.name
-                    )
+                    format!("{}, {}: {what} {error:.1e}", case.name(), side.name)
                 }));
             }
         }

@@ -43,7 +43,7 @@ fn rows(case: &Measured) -> Vec<[String; 7]> {
     let mut rows = Vec::new();
     for (i, side) in case.sides.iter().filter(|side| side.failed.is_none()).enumerate() {
         let name = match i {
-            0 => format!("{}, batch {}", case.kind, case.batch),
+            0 => case.name(),
             _ => String::new(),
         };
         let star = if case.bar.as_ref() == Some(&side.name) { " *" } else { "" };
@@ -79,7 +79,7 @@ fn ratio(ratio: &Ratio) -> String {
 
 /// What went wrong, a line each.
 fn notes(case: &Measured) -> Vec<String> {
-    let note = |text: String| format!("{}, batch {}: {text}\n", case.kind, case.batch);
+    let note = |text: String| format!("{}: {text}\n", case.name());
     let failed = case.sides.iter().filter_map(|side| Some((&side.name, side.failed.as_ref()?)));
     let failed = failed.map(|(name, reason)| note(format!("{name} failed: {reason}")));
     let busy = case.busy.filter(|share| *share > BUSY).map(|share| {

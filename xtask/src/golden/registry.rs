@@ -74,7 +74,7 @@ const JUDGES: &[&str] = &[
     "torchvision",
 ];
 const METRICS: &[&str] =
-    &["PIL", "numpy", "prdc", "pytorch_fid", "scipy", "torch", "torch_fidelity"];
+    &["PIL", "numpy", "prdc", "pytorch_fid", "scipy", "torch", "torch_fidelity", "torchvision"];
 const PICTURES: &[&str] = &["PIL", "lmdb", "numpy", "safetensors", "torch", "torchvision"];
 
 const ADM: Repository = Repository {

@@ -52,20 +52,31 @@ impl NetworkFeatures {
         let found = sha256(&path)?;
         check(&space, &path, &found, expected)?;
         let network = read_features(space.network, &path, device)?;
+        Ok(Self::over(space, network, found, (batch, device)))
+    }
+
+    /// A space over a network that was made already, of weights with this SHA-256, for `batch` pictures
+    /// (at least 1) at a time.
+    pub fn over(
+        space: Space,
+        network: Box<dyn FeatureNetwork>,
+        sha256: String,
+        (batch, device): (usize, &Device),
+    ) -> Self {
         let tap = network.taps().into_iter().find(|tap| tap.name == space.taps.0);
-        let name = match found == space.published.sha256 {
+        let name = match sha256 == space.published.sha256 {
             true => space.name.to_string(),
-            false => format!("{}-{}", space.network, &found[..8]),
+            false => format!("{}-{}", space.network, sha256.get(..8).unwrap_or(&sha256)),
         };
-        Ok(NetworkFeatures {
+        NetworkFeatures {
             width: tap.map_or(0, |tap| tap.channels),
             space,
             network,
             name,
-            sha256: found,
+            sha256,
             batch,
             device: device.clone(),
-        })
+        }
     }
 
     /// The space.

@@ -20,17 +20,8 @@ pub(super) const FID: Measure = Measure {
         (Needs { rows: settings.bootstrap > 0, ..pooled }, Some(pooled))
     },
     take: |compared| {
-        let [samples, reference] = both(compared, |tallied| tallied.pooled.as_ref())?;
-        let to = FrechetReference::new(reference)?;
-        let found = to.distance(samples)?;
-        let replicates = match &compared.samples.tallied.rows {
-            Some(rows) => replicates(rows, &to, compared.settings)?,
-            None => Vec::new(),
-        };
-        let mut finding = finding(compared, found.value(), [samples, reference]);
-        finding.interval = interval(found.value(), &replicates);
-        finding.details.insert("mean_term".into(), json!(found.mean_term));
-        Ok(finding)
+        let sides = both(compared, |tallied| tallied.pooled.as_ref())?;
+        distance(compared, sides, compared.samples.tallied.rows.as_ref())
     },
 };
 
@@ -38,17 +29,18 @@ pub(super) const SFID: Measure = Measure {
     name: "sfid",
     titles: ["sFID", "sFD"],
     about: "Fréchet distance of features that know of places",
-    needs: |_| {
+    needs: |settings| {
         let spatial = Needs { spatial: true, ..Needs::default() };
-        (spatial, Some(spatial))
+        (Needs { spatial_rows: settings.bootstrap > 0, ..spatial }, Some(spatial))
     },
     take: |compared| {
-        let [samples, reference] = both(compared, |tallied| tallied.spatial.as_ref())?;
-        let found = FrechetReference::new(reference)?.distance(samples)?;
-        Ok(finding(compared, found.value(), [samples, reference]))
+        let sides = both(compared, |tallied| tallied.spatial.as_ref())?;
+        distance(compared, sides, compared.samples.tallied.spatial_rows.as_ref())
     },
 };
 
+/// It has no interval: the line is drawn through [`POINTS`](crate::POINTS) distances, and one for every
+/// resample would take as many times the work of all others together.
 pub(super) const FID_INFINITY: Measure = Measure {
     name: "fid-infinity",
     titles: ["FID-infinity", "FD-infinity"],
@@ -79,6 +71,24 @@ fn both<'a>(
         (Some(samples), Some(reference)) => Ok([samples, reference]),
         _ => Err(nothing()),
     }
+}
+
+/// The distance, with an interval where rows of the samples were kept.
+fn distance(
+    compared: &Compared,
+    sides: [&Gaussian; 2],
+    rows: Option<&KeptRows>,
+) -> Result<Finding> {
+    let to = FrechetReference::new(sides[1])?;
+    let found = to.distance(sides[0])?;
+    let replicates = match rows.filter(|_| compared.settings.bootstrap > 0) {
+        Some(rows) => replicates(rows, &to, compared.settings)?,
+        None => Vec::new(),
+    };
+    let mut finding = finding(compared, found.value(), sides);
+    finding.interval = interval(found.value(), &replicates);
+    finding.details.insert("mean_term".into(), json!(found.mean_term));
+    Ok(finding)
 }
 
 /// The rows of a side.

@@ -5,10 +5,9 @@ use super::{Compared, Finding, Measure, MeasureSettings, distance::kept};
 use crate::{Error, Manifold, Needs, Result, Share, manifold};
 use serde_json::json;
 
-const fn rows(_: &MeasureSettings) -> (Needs, Option<Needs>) {
-    const ROWS: Needs =
-        Needs { pooled: false, spatial: false, score: false, rows: true, logits: false };
-    (ROWS, Some(ROWS))
+fn rows(_: &MeasureSettings) -> (Needs, Option<Needs>) {
+    let rows = Needs { rows: true, ..Needs::default() };
+    (rows, Some(rows))
 }
 
 pub(super) const PRECISION: Measure = Measure {

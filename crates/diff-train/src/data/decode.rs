@@ -32,7 +32,7 @@ pub struct Decoded {
     pub kind: Kind,
 }
 
-/// Kinds of files that lose something when they become 8-bit grey or RGB.
+/// What becomes of a file besides decoding when it becomes 8-bit grey or RGB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// 8 bits a channel, in the channels that were asked for.
@@ -222,7 +222,7 @@ mod tests {
             .filter(|(_, kind)| kind != "plain")
             .map(|(name, kind)| format!("{name} {kind}"))
             .collect();
-        let expected = "png_grey16 16-bit, png_la alpha, png_palette palette, \
+        let expected = "png_1bit grey, png_grey grey, png_grey16 16-bit, png_la alpha, png_palette palette, \
             png_palette_alpha palette, png_rgb16 16-bit, png_rgba alpha, bmp_palette palette, \
             webp_rgba alpha";
         assert_eq!((special.join(", ").as_str(), kinds.len()), (expected, 14));
