@@ -49,9 +49,19 @@ fn every_case_is_timed_on_both_sides_and_compared() {
     assert_eq!(found["peers"]["found"]["versions"]["torch"], "9.9");
     let cases = found["cases"].as_array().unwrap();
     let kinds: Vec<_> = cases.iter().map(|c| (c["kind"].as_str().unwrap(), &c["batch"])).collect();
-    let expected =
-        [("forward", 1), ("forward", 8), ("forward", 64), ("step", 8), ("step", 16), ("ddim", 8)];
-    assert_eq!(kinds.len(), expected.len() + 1);
+    let expected = [
+        ("forward", 1),
+        ("forward", 8),
+        ("forward", 64),
+        ("step", 8),
+        ("step", 16),
+        ("ddim", 8),
+        ("sequence", 8),
+        ("inception", 32),
+        ("fid", 32),
+        ("frechet", 2048),
+    ];
+    assert_eq!(kinds.len(), expected.len());
     assert!(kinds.iter().zip(expected).all(|(found, e)| found.0 == e.0 && *found.1 == e.1));
     let forward = &cases[1];
     let sides = names(&forward["sides"], "name");
@@ -68,6 +78,30 @@ fn every_case_is_timed_on_both_sides_and_compared() {
     assert_eq!(names(&sequence["sides"], "name").len(), 3);
     assert_eq!(sequence["ratios"][0]["median"], 2.0);
     assert_eq!(sequence["ratios"][1]["over"][1], "simple, batch 16");
+    assert_eq!(names(&cases[7]["sides"], "name"), ["ours", "contiguous", "channels_last"]);
+    for case in &cases[8..] {
+        assert_eq!(names(&case["sides"], "name"), ["ours", "contiguous"]);
+        assert_eq!(case["ratios"][0]["median"], 2.0);
+    }
+}
+
+#[test]
+fn what_both_sides_of_fid_start_from_is_made_by_the_peer() {
+    let dir = tempfile::tempdir().unwrap();
+    let calls = dir.path().join("calls");
+    let python = fake("python");
+    let given = ["--only", "fid,frechet", "--peer-python", python.to_str().unwrap()];
+    let output = bench(&calls, &given, &[]);
+    let table = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(table.contains("fid, batch 32") && table.contains("frechet, features 2048"), "{table}");
+    let calls = fs::read_to_string(&calls).unwrap();
+    for words in ["peer pictures --output ", "peer moments --output ", "--weights-sha256 5a5a "] {
+        assert!(calls.contains(words), "{words} is not in {calls}");
+    }
+    // Without a peer there is nothing to start from.
+    let output = bench(&dir.path().join("none"), &["--only", "fid,frechet"], &[]);
+    assert!(output.status.success() && !text(&output.stdout).contains("features 2048"));
 }
 
 #[test]

@@ -222,9 +222,9 @@ mod tests {
             .filter(|(_, kind)| kind != "plain")
             .map(|(name, kind)| format!("{name} {kind}"))
             .collect();
-        let expected = "png_1bit grey, png_grey grey, png_grey16 16-bit, png_la alpha, png_palette palette, \
-            png_palette_alpha palette, png_rgb16 16-bit, png_rgba alpha, bmp_palette palette, \
-            webp_rgba alpha";
+        let expected = "png_1bit grey, png_grey grey, png_grey16 16-bit, png_la alpha, \
+            png_palette palette, png_palette_alpha palette, png_rgb16 16-bit, png_rgba alpha, \
+            bmp_palette palette, webp_rgba alpha";
         assert_eq!((special.join(", ").as_str(), kinds.len()), (expected, 14));
     }
 
