@@ -339,10 +339,10 @@ mod tests {
             let count = (0..m).filter(|j| to(*j) < dense[*j]).count();
             assert_eq!(found.density.of_picture[i], count as f64 / 5.0);
         }
-        for j in 0..m {
+        for (j, radius) in dense.iter().enumerate() {
             let from = |i| square(&samples, i, &reference, j);
             assert_eq!(found.recall.of_picture[j], truth((0..n).any(|i| from(i) <= ours[i])));
-            assert_eq!(found.coverage.of_picture[j], truth((0..n).any(|i| from(i) < dense[j])));
+            assert_eq!(found.coverage.of_picture[j], truth((0..n).any(|i| from(i) < *radius)));
         }
         let [precision, recall, _, coverage] = values(&found);
         assert!(

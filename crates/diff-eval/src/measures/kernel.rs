@@ -37,5 +37,5 @@ fn spread(found: &Kid, with: KidSettings, pictures: usize) -> Option<Interval> {
     let share = with.size as f64 / pictures as f64;
     let half = 1.96 * found.deviation * (share / (1.0 - share)).sqrt();
     (share <= 0.5 && with.subsets > 1)
-        .then(|| Interval { low: found.mean - half, high: found.mean + half })
+        .then_some(Interval { low: found.mean - half, high: found.mean + half })
 }
