@@ -208,13 +208,21 @@ fn several(job: &Job, how: &HowArgs, settings: MeasureSettings) -> anyhow::Resul
 fn print(found: &[Measurement]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     for Measurement { metric, value, interval, details, warning, .. } in found {
-        let range = interval.map(|i| format!(" [{:.5}, {:.5}]", i.low, i.high));
+        let range = interval.map(|i| format!(" [{}, {}]", digits(i.low), digits(i.high)));
         let spread = details.get("deviation").and_then(|d| d.as_f64());
-        let spread = spread.map(|d| format!(", deviation {d:.5}")).unwrap_or_default();
-        writeln!(out, "{metric:<26} {value:.5}{}{spread}", range.unwrap_or_default())?;
+        let spread = spread.map(|d| format!(", deviation {}", digits(d))).unwrap_or_default();
+        writeln!(out, "{metric:<26} {}{}{spread}", digits(*value), range.unwrap_or_default())?;
         if let Some(warning) = warning {
             eprintln!("warning: {metric}: {warning}");
         }
     }
     Ok(())
+}
+
+/// A number of any size.
+fn digits(value: f64) -> String {
+    match value.abs() {
+        size if size > 0.0 && size < 0.01 => format!("{value:.4e}"),
+        _ => format!("{value:.5}"),
+    }
 }
