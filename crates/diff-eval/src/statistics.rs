@@ -62,6 +62,22 @@ impl Statistics {
     /// # Errors
     /// Names the file and what is wrong with it.
     pub fn read(path: &Path) -> Result<Self> {
+        Self::read_as(path, "mu", "sigma")
+    }
+
+    /// Reads what guided-diffusion's files also hold under `mu_s` and `sigma_s`: statistics of the features
+    /// that know of places. None of a file without.
+    ///
+    /// # Errors
+    /// As [`Statistics::read`].
+    pub fn read_spatial(path: &Path) -> Result<Option<Self>> {
+        match array_names(path)?.iter().any(|name| name == "mu_s") {
+            true => Self::read_as(path, "mu_s", "sigma_s").map(Some),
+            false => Ok(None),
+        }
+    }
+
+    fn read_as(path: &Path, mu: &str, sigma: &str) -> Result<Self> {
         let wrong = |message: String| Error::File { path: path.to_path_buf(), message };
         let array = |name: &str| -> Result<Array> {
             read_array(path, name)?.ok_or_else(|| wrong(format!("no array `{name}`")))
@@ -70,10 +86,10 @@ impl Statistics {
             Array { shape, values: Values::Numbers(values) } => Ok((shape, values)),
             Array { shape, .. } => Err(wrong(format!("{name}: text {shape:?}, expected numbers"))),
         };
-        let ((shape, mean), (square, covariance)) = (numbers("mu")?, numbers("sigma")?);
+        let ((shape, mean), (square, covariance)) = (numbers(mu)?, numbers(sigma)?);
         let d = mean.len() as u64;
         if shape != [d] || square != [d, d] || d == 0 {
-            let message = format!("mu {shape:?} and sigma {square:?}, expected [d] and [d, d]");
+            let message = format!("{mu} {shape:?} and {sigma} {square:?}, expected [d] and [d, d]");
             return Err(wrong(message));
         }
         let about: Option<About> = match read_array(path, "about")? {

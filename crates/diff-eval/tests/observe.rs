@@ -4,9 +4,13 @@
 
 use candle_core::{DType, Device, Tensor};
 use diff_eval::{
-    Account, Features, Metric, Needs, PictureSource, Result, Rows, Seen, SpaceId, SplitOrder,
-    Tallied, Tally, observe, pictures::Pictures,
+    Account, Features, KidSettings, Metric, Needs, Neighbours, PictureSource, Result, Rows, Seen,
+    SpaceId, SplitOrder, Statistics, Tallied, Tally,
+    measures::{MeasureSettings, Side, measure, take},
+    observe,
+    pictures::Pictures,
 };
+use diff_sample::sinks::write_npz;
 use diff_train::data::Fault;
 use png::{BitDepth, ColorType};
 use std::{fs, path::Path};
@@ -158,4 +162,55 @@ fn neither_an_empty_folder_nor_one_without_pictures_is_a_set() {
     fs::write(dir.path().join("0.png"), b"").unwrap();
     let bad = error();
     assert!(bad.contains("0.png") && bad.contains("empty"), "{bad}");
+}
+
+#[test]
+fn files_of_guided_diffusion_give_statistics_and_pictures() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("reference.npz");
+    let pictures: Vec<u8> = (0..12 * 2 * 2 * 3).map(|i| (i * 37 % 251) as u8).collect();
+    let bytes = |values: &[f64]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+    let identity = bytes(&[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]);
+    let (mu, mu_s) = (bytes(&[1.0, 2.0, 3.0]), bytes(&[4.0, 5.0, 6.0]));
+    let (row, square) = (&[3][..], &[3, 3][..]);
+    let statistics = [
+        ("mu", "<f8", row, &mu[..]),
+        ("sigma", "<f8", square, &identity),
+        ("mu_s", "<f8", row, &mu_s),
+    ];
+    let spatial = ("sigma_s", "<f8", square, &identity[..]);
+    let images = ("arr_0", "|u1", &[12, 2, 2, 3][..], &pictures[..]);
+    write_npz(&path, &[&statistics[..], &[spatial, images]].concat()).unwrap();
+    let read = Statistics::read_spatial(&path).unwrap().unwrap();
+    assert_eq!(read.gaussian.mean, [4.0, 5.0, 6.0]);
+
+    let settings = MeasureSettings {
+        bootstrap: 0,
+        seed: 0,
+        order: SplitOrder::default(),
+        kid: KidSettings::default(),
+        neighbours: Neighbours::default(),
+        cache: None,
+    };
+    let plain = dir.path().join("plain.npz");
+    write_npz(&plain, &[images]).unwrap();
+    let open = |path: &Path| Side::open(&path.display().to_string(), &Device::Cpu).unwrap();
+    let side = || open(&path);
+    let found = |samples: &Path, names: &[&str]| -> Vec<f64> {
+        let measures: Vec<_> = names.iter().map(|name| measure(name).unwrap()).collect();
+        let sides = (&open(samples), Some(&side()));
+        let found = take(&measures, sides, &Means { batch: 5 }, &settings).unwrap();
+        found.iter().map(|one| one.value).collect()
+    };
+    // For a distance its statistics count, which are not those of its pictures; else the pictures.
+    assert!(found(&path, &["fid"])[0].abs() < 1e-12);
+    assert!(found(&plain, &["fid"])[0] > 1e3);
+    assert_eq!(found(&plain, &["precision", "recall", "coverage"]), [1.0; 3]);
+    // Without pictures only distances can be taken.
+    write_npz(&path, &statistics[..2]).unwrap();
+    assert_eq!(Statistics::read_spatial(&path).unwrap(), None);
+    let precision = [measure("precision").unwrap()];
+    let error = take(&precision, (&side(), Some(&side())), &Means { batch: 5 }, &settings);
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("reference.npz") && error.contains("pictures"), "{error}");
 }

@@ -7,6 +7,7 @@ use crate::{
 };
 use candle_core::Device;
 use diff_models::digest::sha256;
+use diff_train::data::array_names;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -19,11 +20,82 @@ pub enum Side {
     Statistics(Box<StatisticsFile>),
 }
 
-/// Statistics, and the file they are from.
+/// Statistics, and the file they are from. guided-diffusion's also hold those that know of places, and the
+/// pictures, for measures that take more of them.
 pub struct StatisticsFile {
     path: PathBuf,
     sha256: String,
     statistics: Statistics,
+    spatial: Option<Statistics>,
+    pictures: Option<PictureSource>,
+}
+
+impl StatisticsFile {
+    fn open(source: &str, device: &Device) -> Result<Self> {
+        let path = PathBuf::from(source);
+        let holds_pictures = array_names(&path)?.iter().any(|name| name == "arr_0");
+        Ok(StatisticsFile {
+            sha256: sha256(&path)?,
+            statistics: Statistics::read(&path)?,
+            spatial: Statistics::read_spatial(&path)?,
+            pictures: holds_pictures.then(|| PictureSource::open(source, device)).transpose()?,
+            path,
+        })
+    }
+
+    /// Its statistics of these features.
+    fn of(&self, tap: Tap) -> &Statistics {
+        match (tap, &self.spatial) {
+            (Tap::Spatial, Some(spatial)) => spatial,
+            _ => &self.statistics,
+        }
+    }
+
+    /// The features whose statistics are needed; none where its statistics are not enough.
+    fn taps(&self, needs: Needs) -> Option<Vec<Tap>> {
+        let both = needs.pooled && needs.spatial && self.spatial.is_none();
+        let wanted = [(needs.pooled, Tap::Pooled), (needs.spatial, Tap::Spatial)];
+        let taps = wanted.into_iter().filter(|(wanted, _)| *wanted).map(|(_, tap)| tap);
+        (needs.only_moments() && !both).then(|| taps.collect())
+    }
+
+    fn gathered(&self, needs: Needs) -> Gathered {
+        let identity = Identity::Statistics {
+            file: self.path.display().to_string(),
+            sha256: self.sha256.clone(),
+            pictures: self.statistics.about.as_ref().map(|about| about.pictures.clone()),
+        };
+        let gaussian = |tap: Tap| self.of(tap).gaussian.clone();
+        let tallied = Tallied {
+            pooled: needs.pooled.then(|| gaussian(Tap::Pooled)),
+            spatial: needs.spatial.then(|| gaussian(Tap::Spatial)),
+            ..Tallied::default()
+        };
+        Gathered { identity, tallied }
+    }
+
+    /// Refuses to give what it cannot.
+    fn check(&self, needs: Needs, features: &dyn Features) -> Result<()> {
+        let name = self.path.display().to_string();
+        let Some(taps) = self.taps(needs) else {
+            let expected = "pictures: this measure takes more of them than mean and covariance";
+            return match self.pictures {
+                Some(_) => Ok(()),
+                None => Err(diff_core::Error::argument("source", name, expected).into()),
+            };
+        };
+        for tap in taps {
+            let statistics = self.of(tap);
+            statistics.check(&name, &features.id(), tap)?;
+            let (found, expected) = (statistics.gaussian.mean.len(), features.width());
+            if tap == Tap::Pooled && found != expected {
+                let message =
+                    format!("{name}: statistics of {found} features, expected {expected}");
+                return Err(Error::Mismatch(message));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What a side is known by.
@@ -62,28 +134,14 @@ impl Side {
         if !Statistics::is_file(source) {
             return Ok(Side::Pictures(Box::new(PictureSource::open(source, device)?)));
         }
-        let path = PathBuf::from(source);
-        let (sha256, statistics) = (sha256(&path)?, Statistics::read(&path)?);
-        Ok(Side::Statistics(Box::new(StatisticsFile { path, sha256, statistics })))
+        Ok(Side::Statistics(Box::new(StatisticsFile::open(source, device)?)))
     }
 
     /// Refuses to give what it cannot.
     pub(super) fn check(&self, needs: Needs, features: &dyn Features) -> Result<()> {
-        let Side::Statistics(file) = self else { return Ok(()) };
-        let name = file.path.display().to_string();
-        if !needs.only_moments() || (needs.pooled && needs.spatial) {
-            let expected = "pictures: this measure takes more of them than mean and covariance";
-            return Err(diff_core::Error::argument("source", name, expected).into());
-        }
-        let tap = if needs.spatial { Tap::Spatial } else { Tap::Pooled };
-        file.statistics.check(&name, &features.id(), tap)?;
-        let found = file.statistics.gaussian.mean.len();
-        let expected = features.width();
-        match needs.pooled && found != expected {
-            true => Err(Error::Mismatch(format!(
-                "{name}: statistics of {found} features, expected {expected}"
-            ))),
-            false => Ok(()),
+        match self {
+            Side::Pictures(_) => Ok(()),
+            Side::Statistics(file) => file.check(needs, features),
         }
     }
 
@@ -97,20 +155,10 @@ impl Side {
     ) -> Result<Gathered> {
         match self {
             Side::Pictures(source) => gather(source, needs, features, settings, cache),
-            Side::Statistics(file) => {
-                let StatisticsFile { path, sha256, statistics } = &**file;
-                let gaussian = Some(statistics.gaussian.clone());
-                let identity = Identity::Statistics {
-                    file: path.display().to_string(),
-                    sha256: sha256.clone(),
-                    pictures: statistics.about.as_ref().map(|about| about.pictures.clone()),
-                };
-                let tallied = match needs.spatial {
-                    true => Tallied { spatial: gaussian, ..Tallied::default() },
-                    false => Tallied { pooled: gaussian, ..Tallied::default() },
-                };
-                Ok(Gathered { identity, tallied })
-            }
+            Side::Statistics(file) => match (file.taps(needs), &file.pictures) {
+                (None, Some(pictures)) => gather(pictures, needs, features, settings, cache),
+                _ => Ok(file.gathered(needs)),
+            },
         }
     }
 }

@@ -1,12 +1,18 @@
 //! What the golden tests share: fill rules and relative distances.
 // Every test binary uses its part.
-#![allow(dead_code, unreachable_pub, missing_docs, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    missing_docs,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 pub mod fill;
 pub mod golden;
 pub mod gradients;
 
-#[allow(unused_imports)]
 pub use fill::{faint, fill, rectified, scatter, wave};
 
 use candle_core::{DType, Tensor};
