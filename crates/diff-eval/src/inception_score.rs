@@ -111,6 +111,12 @@ impl SplitScore {
         self.parts.iter_mut().zip(other.parts).try_for_each(|(ours, theirs)| ours.merge(theirs))
     }
 
+    /// The mean score of the parts that a resample drew pictures of; of few pictures it may miss a part.
+    pub(crate) fn mean_of_drawn(self) -> Result<f64> {
+        let drawn = self.parts.into_iter().filter(|part| !part.is_empty());
+        Ok(scores_of(&drawn.map(Metric::finish).collect::<Result<Vec<f64>>>()?).mean)
+    }
+
     /// The scores.
     ///
     /// # Errors
@@ -196,7 +202,8 @@ mod tests {
         assert!(score.add_at(&[0, 1], &logits(1)).is_err());
         let other = SplitScore::new(5, &SplitOrder::Consecutive(4)).unwrap();
         assert!(score.clone().merge(other).is_err());
-        // Nothing of the second part was seen.
-        assert!(score.finish().is_err());
+        // Nothing of the second part was seen: no score, but for a resample, of which it is left out.
+        assert!(score.clone().finish().is_err());
+        assert!((score.mean_of_drawn().unwrap() - 1.0).abs() < 1e-12);
     }
 }

@@ -59,6 +59,11 @@ impl ClassifierScore {
         Ok(())
     }
 
+    /// True before anything was taken in.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     /// Takes an answer in, `times` times over.
     pub(crate) fn take(&mut self, answer: &Answer, times: u32) -> Result<()> {
         self.agree(answer.shares.len())?;

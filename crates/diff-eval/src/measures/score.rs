@@ -50,7 +50,7 @@ fn replicates(logits: &KeptRows, compared: &Compared) -> Result<Vec<f64>> {
                 score.take(*place, &answer, weights[i])?;
             }
         }
-        scores.into_iter().map(|(_, score)| Ok(score.finish()?.mean)).collect()
+        scores.into_iter().map(|(_, score)| score.mean_of_drawn()).collect()
     };
     let firsts: Vec<usize> = (0..settings.bootstrap).step_by(TOGETHER).collect();
     Ok(firsts.into_par_iter().map(some).collect::<Result<Vec<_>>>()?.concat())
