@@ -26,7 +26,7 @@ impl Machine {
     pub(crate) fn here() -> Self {
         Self {
             cores: thread::available_parallelism().map_or(1, usize::from),
-            processor: field("/proc/cpuinfo", "model name").unwrap_or_default(),
+            processor: processor(),
             memory_gib: field("/proc/meminfo", "MemTotal").and_then(|text| gib(&text)),
             system: system(),
             compiler: first_line("rustc", &["--version"]).unwrap_or_default(),
@@ -47,6 +47,11 @@ impl Machine {
         ];
         rows.into_iter().filter(|(_, value)| !value.is_empty()).collect()
     }
+}
+
+/// The processor's name; empty where the system does not say.
+pub(crate) fn processor() -> String {
+    field("/proc/cpuinfo", "model name").unwrap_or_default()
 }
 
 fn system() -> String {

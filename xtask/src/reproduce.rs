@@ -1,5 +1,6 @@
 //! `cargo xtask reproduce`: an experiment's cells, then its report.
 
+mod archive;
 mod cell;
 mod demand;
 mod estimate;
@@ -56,6 +57,10 @@ pub(crate) struct Args {
     /// from; the report shows what there is. May be repeated.
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
+    /// A file of finished cells, to run an experiment in parts: what it holds is not run again, and what
+    /// has been run is put into it, weights and arrays apart. Made if it is not there.
+    #[arg(long, value_name = "FILE")]
+    cells: Option<PathBuf>,
     /// Take the binaries from a folder instead of building them.
     #[arg(long, value_name = "DIR", hide = true)]
     bin_dir: Option<PathBuf>,
@@ -95,7 +100,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let threads = (cores / jobs).max(1);
     let bench = Bench { binaries: &binaries, out: &out, force: args.force, threads };
+    if let Some(archive) = &args.cells {
+        let taken = archive::unpack(archive, &out.join("cells"))?;
+        eprintln!("{}: {taken} cells taken", archive.display());
+    }
     let outcomes = jobs::run(&cells, &wanted, &bench, jobs)?;
+    if let Some(archive) = &args.cells {
+        let pairs = cells.iter().zip(&outcomes);
+        archive::pack(archive, pairs.filter_map(|(cell, end)| Some((cell, end.finished()?))))?;
+    }
     let seconds = start.elapsed().as_secs_f64();
     Report::gather(&experiment, &cells, &outcomes, &binaries, seconds)?.write(&out)?;
     println!("{}", out.join("report.html").display());

@@ -6,7 +6,10 @@ mod common;
 
 use common::{Place, stderr};
 use serde_json::Value;
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// Cells of the quick experiment: a classifier, two models, two samplers, six measures.
 const CELLS: [&str; 21] = [
@@ -142,6 +145,63 @@ fn weights_and_arrays_are_missed_only_by_what_starts_from_them() {
     fs::remove_dir_all(place.cell("gap-sa2")).unwrap();
     assert_eq!(place.calls(&[], &[]), 1, "the network is back");
     assert_eq!(place.calls(&["--force"], &[]), CELLS.len());
+}
+
+#[test]
+fn an_experiment_can_be_run_in_parts_that_share_nothing_but_an_archive() {
+    let (one, other, whole) = (Place::new(), Place::new(), Place::new());
+    let archive = one.out().with_file_name("cells.zip");
+    let cells = ["--cells", archive.to_str().unwrap()];
+    let sa2 = one.calls(&[&cells[..], &["--only", "sa2"]].concat(), &[]);
+    let names = |archive: &Path| -> Vec<String> {
+        let zip = zip::ZipArchive::new(fs::File::open(archive).unwrap()).unwrap();
+        zip.file_names().map(|name| name.unwrap().into_owned()).collect()
+    };
+    let bulky = |name: &String| name.ends_with(".safetensors") || name.ends_with(".npz");
+    assert_eq!(names(&archive).iter().filter(|name| name.ends_with("/cell.json")).count(), sa2);
+    assert!(!names(&archive).iter().any(bulky));
+
+    // The classifier is trained once more, for its weights.
+    assert_eq!(other.calls(&cells, &[]), CELLS.len() - sa2 + 1);
+    assert_eq!(whole.calls(&cells, &[]), 0, "all is in the archive");
+    let numbers = |place: &Place| {
+        let mut results = place.results();
+        results.as_object_mut().unwrap().remove("times");
+        results
+    };
+    assert_eq!(numbers(&other), numbers(&whole));
+    assert!(whole.read("report.html").contains("data:image/png;base64,"));
+
+    // Cells that another plan does not have stay, and equal cells are equal bytes.
+    let before = fs::read(&archive).unwrap();
+    whole.calls(&cells, &[]);
+    assert_eq!(fs::read(&archive).unwrap(), before);
+    let files = names(&archive).len();
+    one.calls(&[&cells[..], &["--only", "train-sa2", "--set", "config.train.lr=0.5"]].concat(), &[]);
+    assert!(names(&archive).len() > files);
+    assert_eq!(Place::new().calls(&cells, &[]), 0);
+}
+
+#[test]
+fn a_damaged_archive_of_cells_is_named_and_nothing_is_run() {
+    let place = Place::new();
+    let archive = place.out().with_file_name("cells.zip");
+    let refused = |expected: &str| {
+        let output = place.run(&["--cells", archive.to_str().unwrap()], &[]);
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains("cells.zip") && message.contains(expected), "{message}");
+        assert!(!place.calls_file().exists(), "{message}");
+    };
+    fs::create_dir_all(archive.parent().unwrap()).unwrap();
+    fs::write(&archive, "no zip").unwrap();
+    refused("not a whole archive");
+    for name in ["../outside/cell.json", "/cell/cell.json", "cell.json"] {
+        let mut zip = zip::ZipWriter::new(fs::File::create(&archive).unwrap());
+        zip.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        zip.finish().unwrap();
+        refused("expected CELL/FILE");
+    }
 }
 
 #[test]

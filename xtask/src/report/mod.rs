@@ -159,7 +159,24 @@ impl<'a> Report<'a> {
             let from = text::seconds(sum(&reused));
             line += &format!(" {} of them ({from}) were finished by earlier runs.", reused.len());
         }
+        let processors = self.processors();
+        if processors.len() > 1 {
+            let counts = processors.iter().map(|(name, count)| format!("{count} on {name}"));
+            let counts = counts.collect::<Vec<_>>().join(", ");
+            line += &format!(" Cells by the processor they ran on: {counts}.");
+        }
         line
+    }
+
+    /// The processors that cells ran on, as far as they are known, and how many ran on each.
+    fn processors(&self) -> BTreeMap<&str, usize> {
+        let mut counts = BTreeMap::new();
+        for done in self.cells.iter().filter_map(|(_, outcome)| outcome.finished()) {
+            if !done.record.processor.is_empty() {
+                *counts.entry(done.record.processor.as_str()).or_default() += 1;
+            }
+        }
+        counts
     }
 }
 

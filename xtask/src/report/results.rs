@@ -109,6 +109,7 @@ fn times(report: &Report) -> Value {
         "unit": "seconds",
         "run": report.seconds,
         "cells": cells,
+        "processors": report.processors(),
         "reused": reused.map(|(name, _)| name).collect::<Vec<_>>(),
     })
 }

@@ -5,7 +5,7 @@
 //! nothing starts from them.
 
 use super::plan::Cell;
-use crate::{process, workspace::Binaries};
+use crate::{machine, process, workspace::Binaries};
 use anyhow::{Context, Result, bail};
 use diff_core::save::{self, io_error};
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,9 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
 };
+
+/// The file that makes a cell finished.
+pub(super) const RECORD: &str = "cell.json";
 
 /// What `cell.json` holds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,6 +37,9 @@ pub(crate) struct Record {
     pub(crate) command: String,
     /// Wall time.
     pub(crate) seconds: f64,
+    /// The processor it ran on; empty where the system does not say, and in older records.
+    #[serde(default)]
+    pub(crate) processor: String,
     /// What the binary printed.
     pub(crate) summary: Value,
     /// SHA-256 of every file it left, by its path in the cell's folder.
@@ -125,11 +131,12 @@ pub(crate) fn run(cell: &Cell, inputs: &[Finished], whole: bool, bench: &Bench) 
         command: process::command_line(&command),
         // A training that was resumed counts what it took before.
         seconds: summary.get("seconds").and_then(Value::as_f64).unwrap_or(0.0).max(ended.seconds),
+        processor: machine::processor(),
         summary,
         outputs,
     };
     let text = serde_json::to_string_pretty(&record)? + "\n";
-    save::atomic_bytes(&folder.join("cell.json"), text.as_bytes())?;
+    save::atomic_bytes(&folder.join(RECORD), text.as_bytes())?;
     Ok(Outcome::Done(Finished { record, folder, reused: false, whole: true }))
 }
 
@@ -180,7 +187,7 @@ fn key(cell: &Cell, inputs: &[Finished], version: &str) -> Result<String> {
 /// The result in `folder`, if it is of this key and the files it lists are the same; of the bulky ones,
 /// those that are there.
 fn finished(cell: &Cell, folder: &Path, key: &str) -> Option<Finished> {
-    let text = fs::read(folder.join("cell.json")).ok()?;
+    let text = fs::read(folder.join(RECORD)).ok()?;
     let record: Record = serde_json::from_slice(&text).ok().filter(|r: &Record| r.key == key)?;
     let mut whole = true;
     for (name, hash) in &record.outputs {
