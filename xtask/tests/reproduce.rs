@@ -177,7 +177,10 @@ fn an_experiment_can_be_run_in_parts_that_share_nothing_but_an_archive() {
     whole.calls(&cells, &[]);
     assert_eq!(fs::read(&archive).unwrap(), before);
     let files = names(&archive).len();
-    one.calls(&[&cells[..], &["--only", "train-sa2", "--set", "config.train.lr=0.5"]].concat(), &[]);
+    one.calls(
+        &[&cells[..], &["--only", "train-sa2", "--set", "config.train.lr=0.5"]].concat(),
+        &[],
+    );
     assert!(names(&archive).len() > files);
     assert_eq!(Place::new().calls(&cells, &[]), 0);
 }

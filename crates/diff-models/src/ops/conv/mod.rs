@@ -285,7 +285,7 @@ mod tests {
             ((3, 1), ConvGeometry::new(1, (1, 0))),
         ];
         // Channels: few; more than Winograd's least and no multiple of a vector; more terms than
-        // are added up at once. Maps: smaller than a tile, cut by tiles, large enough for F(4,3).
+        // are added up at once. Maps: smaller than a tile, cut by tiles, for F(2,3) and for F(4,3).
         let shapes = [
             (1, (6, 4), (5, 7)),
             (3, (5, 33), (5, 7)),
@@ -294,6 +294,8 @@ mod tests {
             (1, (17, 18), (18, 21)),
             (2, (16, 16), (16, 130)),
             (2, (3, 4), (133, 17)),
+            (2, (6, 5), (17, 19)),
+            (2, (3, 4), (133, 70)),
         ];
         for (batch, (height, width), (inputs, outputs)) in shapes {
             for (kernel, geometry) in cases {
@@ -337,6 +339,31 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn tiles_are_large_on_large_maps_and_on_small_ones_of_few_channels() {
+        let plan = |side: usize, channels: usize, algorithm: Algorithm| {
+            let x = Tensor::zeros((1, side, side, channels), DType::F32, &Device::Cpu).unwrap();
+            let shape = (channels, channels, 3, 3);
+            let weight = Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+            let bias = Tensor::zeros(channels, DType::F32, &Device::Cpu).unwrap();
+            let sizes = Sizes::new(&x, &weight, &bias, ConvGeometry::same(3)).unwrap();
+            sizes.winograd(algorithm)
+        };
+        for (side, channels, expected) in [
+            (16, 256, Some(winograd::Plan::Four)),
+            (8, 256, Some(winograd::Plan::Two)),
+            (8, 64, Some(winograd::Plan::Four)),
+            (4, 96, Some(winograd::Plan::Four)),
+            (4, 97, Some(winograd::Plan::Two)),
+            (6, 64, Some(winograd::Plan::Two)),
+            (2, 64, Some(winograd::Plan::Two)),
+            (32, 8, None),
+        ] {
+            assert_eq!(plan(side, channels, Algorithm::Fast), expected, "{side} {channels}");
+            assert_eq!(plan(side, channels, Algorithm::Exact), None);
         }
     }
 

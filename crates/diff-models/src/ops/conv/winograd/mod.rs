@@ -27,9 +27,17 @@ pub(in crate::ops) enum Plan {
 }
 
 impl Plan {
-    /// Large maps take large tiles; small ones would pay for reading four times the weights.
+    /// Large maps take large tiles. Small ones do where that saves multiplications, and channels are so few
+    /// that the weights, more than twice as many then, stay in cache. Whatever the batch: bits do not depend on it.
     pub(super) fn of(sizes: &Sizes) -> Self {
-        match sizes.out_image.0.min(sizes.out_image.1) >= 16 {
+        let (height, width) = sizes.out_image;
+        let products = |plan: Plan| {
+            let side = plan.length() - 2;
+            height.div_ceil(side) * width.div_ceil(side) * plan.length().pow(2)
+        };
+        let large = height.min(width) >= 16;
+        let narrow = sizes.inputs + sizes.outputs <= NARROW;
+        match large || narrow && products(Plan::Four) * 5 <= products(Plan::Two) * 4 {
             true => Plan::Four,
             false => Plan::Two,
         }
@@ -43,6 +51,9 @@ impl Plan {
         }
     }
 }
+
+/// Channels, those that go in and those that come out, up to which small maps may take large tiles.
+const NARROW: usize = 192;
 
 /// The tiles of a batch of maps.
 #[derive(Clone, Copy)]
