@@ -62,7 +62,7 @@ pub(crate) struct Finished {
 /// How a cell ended.
 pub(crate) enum Outcome {
     /// With a result.
-    Done(Finished),
+    Done(Box<Finished>),
     /// Without one, for this reason.
     Failed(String),
     /// Not begun, for this reason.
@@ -101,7 +101,7 @@ pub(crate) fn run(cell: &Cell, inputs: &[Finished], whole: bool, bench: &Bench) 
         && let Some(done) = finished(cell, &folder, &key)
         && (done.whole || !whole)
     {
-        return Ok(Outcome::Done(done));
+        return Ok(Outcome::Done(Box::new(done)));
     }
     let mut command = Command::new(bench.binaries.path(cell.task.binary())?);
     command.env("RAYON_NUM_THREADS", bench.threads.to_string());
@@ -137,13 +137,13 @@ pub(crate) fn run(cell: &Cell, inputs: &[Finished], whole: bool, bench: &Bench) 
     };
     let text = serde_json::to_string_pretty(&record)? + "\n";
     save::atomic_bytes(&folder.join(RECORD), text.as_bytes())?;
-    Ok(Outcome::Done(Finished { record, folder, reused: false, whole: true }))
+    Ok(Outcome::Done(Box::new(Finished { record, folder, reused: false, whole: true })))
 }
 
 /// The result of `cell`, if it has been run already.
 pub(crate) fn find(cell: &Cell, inputs: &[Finished], bench: &Bench) -> Result<Outcome> {
     let (key, folder) = place(cell, inputs, bench)?;
-    Ok(finished(cell, &folder, &key).map_or(Outcome::Absent, Outcome::Done))
+    Ok(finished(cell, &folder, &key).map_or(Outcome::Absent, |done| Outcome::Done(Box::new(done))))
 }
 
 /// The key of a cell, and its folder: that of its name, or else a finished one of an earlier run in

@@ -38,7 +38,7 @@ fn look(cell: &Cell, known: &[Option<Finished>], bench: &Bench) -> Result<Option
     let inputs: Option<Vec<Finished>> = cell.inputs.iter().map(|i| known[*i].clone()).collect();
     let Some(inputs) = inputs else { return Ok(None) };
     Ok(match cell::find(cell, &inputs, bench)? {
-        Outcome::Done(done) => Some(done),
+        Outcome::Done(done) => Some(*done),
         Outcome::Failed(_) | Outcome::Skipped(_) | Outcome::Absent => None,
     })
 }
