@@ -274,6 +274,9 @@ fn what_is_made_does_not_tell_where_it_was() {
     let called = fs::read_to_string(place.calls_file()).unwrap();
     let here = place.out().display().to_string();
     assert!(called.contains("cells/train-sa2-") && !called.contains(&here), "{called}");
+    let record = fs::read_to_string(place.cell("train-sa2").join("cell.json")).unwrap();
+    let command = "\"command\": \"diff-train run --config";
+    assert!(record.contains(command) && !record.contains(env!("CARGO_MANIFEST_DIR")), "{record}");
 }
 
 #[test]

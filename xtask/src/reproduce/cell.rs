@@ -123,12 +123,15 @@ pub(crate) fn run(cell: &Cell, inputs: &[Finished], whole: bool, bench: &Bench) 
         Ok(found) => found,
         Err(reason) => return Ok(Outcome::Failed(format!("{reason:#}"))),
     };
+    // By the binary's name, not where it was.
+    let mut named = Command::new(cell.task.binary());
+    named.args(command.get_args());
     let record = Record {
         name: cell.name.clone(),
         key,
         inputs: inputs.iter().map(|input| input.record.key.clone()).collect(),
         version: bench.binaries.version(cell.task.binary()).to_string(),
-        command: process::command_line(&command),
+        command: process::command_line(&named),
         // A training that was resumed counts what it took before.
         seconds: summary.get("seconds").and_then(Value::as_f64).unwrap_or(0.0).max(ended.seconds),
         processor: machine::processor(),
