@@ -105,13 +105,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         eprintln!("{}: {taken} cells taken", archive.display());
     }
     let outcomes = jobs::run(&cells, &wanted, &bench, jobs)?;
+    let seconds = start.elapsed().as_secs_f64();
+    Report::gather(&experiment, &cells, &outcomes, &binaries, seconds)?.write(&out)?;
+    println!("{}", out.join("report.html").display());
     if let Some(archive) = &args.cells {
         let pairs = cells.iter().zip(&outcomes);
         archive::pack(archive, pairs.filter_map(|(cell, end)| Some((cell, end.finished()?))))?;
     }
-    let seconds = start.elapsed().as_secs_f64();
-    Report::gather(&experiment, &cells, &outcomes, &binaries, seconds)?.write(&out)?;
-    println!("{}", out.join("report.html").display());
     verdict(&cells, &outcomes)
 }
 
